@@ -1,1 +1,17 @@
-//! inferwatch.
+//! inferwatch: an embedded SQL engine for the security and reliability of AI services.
+//!
+//! Modules in reading order: [`schema`] names every column once; [`ingest`] turns provider logs into rows; [`store`]
+//! keeps them as Delta tables; [`session`] builds the context that queries run in; [`catalog`] reads versioned SQL
+//! files; [`detect`] evaluates rules over windows; [`output`] and [`cli`] are what a person sees.
+
+pub mod catalog;
+pub mod cli;
+pub mod detect;
+mod error;
+pub mod ingest;
+pub mod output;
+pub mod schema;
+pub mod session;
+pub mod store;
+
+pub use error::{Error, Result};

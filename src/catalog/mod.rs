@@ -1,0 +1,1 @@
+//! Reads versioned SQL files: header to metadata, SQL to a checked plan.

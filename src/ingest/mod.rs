@@ -1,0 +1,1 @@
+//! A source format in, rows out; one file per format.
