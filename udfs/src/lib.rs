@@ -1,1 +1,4 @@
 //! SQL functions.
+
+pub mod pii;
+pub mod text;
