@@ -3,7 +3,10 @@
 //! The SQL functions in [`crate::scalar`] and programs that enrich records before they are written call the same code,
 //! so a value computed at ingest and one computed in a query are always equal.
 
+pub mod encoded;
 pub mod entropy;
+pub mod hidden;
+pub mod hosts;
 pub mod ip;
 pub mod luhn;
 pub mod sketch;
