@@ -1,213 +1,153 @@
 //! Secrets that show what they are: keys with a fixed prefix, JSON Web Tokens, bearer tokens, PEM private keys.
 //!
-//! One packed search finds all fixed parts at once; what stands around a hit decides. The prefixes and lengths are those
-//! that the vendors publish for secret scanning.
+//! Every key is a long run of letters, digits, `-` and `_`, and prose has hardly any; so runs are found first and
+//! their starts compared with the prefixes. That costs the same for ten prefixes as for a thousand, where a search
+//! for all of them at once slows with each. Prefixes and lengths are those that vendors publish for secret scanning.
 
-use std::sync::LazyLock;
-
-use aho_corasick::packed::{self, MatchKind, Searcher};
-use aho_corasick::{AhoCorasick, Match};
 use memchr::memmem;
 
 use super::{Finding, Kind, at, before, byte_entropy, run};
+use crate::text::runs::Class;
 
-/// How a hit of a stem is judged.
+/// What keys are written in.
+const TOKEN: Class = Class::alphanumeric_and(b"-_");
+
+/// The shortest run that any of the shapes below accepts.
+const SHORTEST: usize = 16;
+
+/// What follows a prefix.
 #[derive(Clone, Copy)]
-enum Shape {
-    /// Stem, then characters of a set, at least and at most so many (more than the most: not a key).
-    Prefix(Kind, fn(u8) -> bool, usize, usize),
-    /// `sk-`: OpenAI, Anthropic and those that copied them.
-    Sk,
-    /// `_live_` and `_test_` after `sk` or `rk`.
-    Stripe,
-    /// `JQQJ99` in the middle of an Azure key of 84 characters.
-    AzureSignature,
-    Jwt,
-    Bearer,
-    Pem,
+enum Body {
+    /// Letters, digits, `-` and `_`, as many as there are.
+    Token,
+    /// Letters and digits to the end of the run.
+    Alphanumeric,
+    /// Upper-case letters and digits to the end of the run.
+    Upper,
 }
 
-/// Not more than about two dozen, none shorter than three bytes: beyond that the packed search is several times slower.
-const STEMS: [(&str, Shape); 27] = [
-    ("AKIA", Shape::Prefix(Kind::AwsAccessKey, is_upper, 16, 16)),
-    ("ASIA", Shape::Prefix(Kind::AwsAccessKey, is_upper, 16, 16)),
-    ("ABIA", Shape::Prefix(Kind::AwsAccessKey, is_upper, 16, 16)),
-    ("ACCA", Shape::Prefix(Kind::AwsAccessKey, is_upper, 16, 16)),
-    ("AIza", Shape::Prefix(Kind::GcpApiKey, is_token, 35, 35)),
-    ("GOCSPX-", Shape::Prefix(Kind::GcpApiKey, is_token, 20, 64)),
-    (
-        "ya29.",
-        Shape::Prefix(Kind::GcpApiKey, is_token, 20, usize::MAX),
-    ),
-    ("sk-", Shape::Sk),
-    (
-        "ghp_",
-        Shape::Prefix(Kind::GithubToken, is_alphanumeric, 36, 255),
-    ),
-    (
-        "gho_",
-        Shape::Prefix(Kind::GithubToken, is_alphanumeric, 36, 255),
-    ),
-    (
-        "ghu_",
-        Shape::Prefix(Kind::GithubToken, is_alphanumeric, 36, 255),
-    ),
-    (
-        "ghs_",
-        Shape::Prefix(Kind::GithubToken, is_alphanumeric, 36, 255),
-    ),
-    (
-        "ghr_",
-        Shape::Prefix(Kind::GithubToken, is_alphanumeric, 36, 255),
-    ),
-    (
-        "github_pat_",
-        Shape::Prefix(Kind::GithubToken, is_token, 22, 255),
-    ),
-    (
-        "xox",
-        Shape::Prefix(Kind::SlackToken, is_token, 12, usize::MAX),
-    ),
-    (
-        "xapp-",
-        Shape::Prefix(Kind::SlackToken, is_token, 20, usize::MAX),
-    ),
-    ("_live_", Shape::Stripe),
-    ("_test_", Shape::Stripe),
-    (
-        "hf_",
-        Shape::Prefix(Kind::HuggingfaceToken, is_alphanumeric, 30, 64),
-    ),
-    ("glpat-", Shape::Prefix(Kind::ApiKey, is_token, 20, 64)),
-    ("npm_", Shape::Prefix(Kind::ApiKey, is_alphanumeric, 36, 36)),
-    ("JQQJ99", Shape::AzureSignature),
-    ("eyJ", Shape::Jwt),
-    ("earer ", Shape::Bearer),
-    ("EARER ", Shape::Bearer),
-    ("PRIVATE KEY-----", Shape::Pem),
-    ("PRIVATE KEY BLOCK-----", Shape::Pem),
+/// Prefix, kind, what follows it, and its least and greatest length.
+const PREFIXES: [(&[u8], Kind, Body, usize, usize); 38] = [
+    (b"AKIA", Kind::AwsAccessKey, Body::Upper, 16, 16),
+    (b"ASIA", Kind::AwsAccessKey, Body::Upper, 16, 16),
+    (b"ABIA", Kind::AwsAccessKey, Body::Upper, 16, 16),
+    (b"ACCA", Kind::AwsAccessKey, Body::Upper, 16, 16),
+    (b"AIza", Kind::GcpApiKey, Body::Token, 35, 35),
+    (b"GOCSPX-", Kind::GcpApiKey, Body::Token, 20, 64),
+    (b"ghp_", Kind::GithubToken, Body::Alphanumeric, 36, 255),
+    (b"gho_", Kind::GithubToken, Body::Alphanumeric, 36, 255),
+    (b"ghu_", Kind::GithubToken, Body::Alphanumeric, 36, 255),
+    (b"ghs_", Kind::GithubToken, Body::Alphanumeric, 36, 255),
+    (b"ghr_", Kind::GithubToken, Body::Alphanumeric, 36, 255),
+    (b"github_pat_", Kind::GithubToken, Body::Token, 22, 255),
+    (b"hf_", Kind::HuggingfaceToken, Body::Alphanumeric, 30, 64),
+    (b"api_org_", Kind::HuggingfaceToken, Body::Alphanumeric, 30, 64),
+    (b"xoxa-", Kind::SlackToken, Body::Token, 11, usize::MAX),
+    (b"xoxb-", Kind::SlackToken, Body::Token, 11, usize::MAX),
+    (b"xoxc-", Kind::SlackToken, Body::Token, 11, usize::MAX),
+    (b"xoxd-", Kind::SlackToken, Body::Token, 11, usize::MAX),
+    (b"xoxe-", Kind::SlackToken, Body::Token, 11, usize::MAX),
+    (b"xoxo-", Kind::SlackToken, Body::Token, 11, usize::MAX),
+    (b"xoxp-", Kind::SlackToken, Body::Token, 11, usize::MAX),
+    (b"xoxr-", Kind::SlackToken, Body::Token, 11, usize::MAX),
+    (b"xoxs-", Kind::SlackToken, Body::Token, 11, usize::MAX),
+    (b"xapp-", Kind::SlackToken, Body::Token, 20, usize::MAX),
+    (b"sk_live_", Kind::StripeKey, Body::Alphanumeric, 10, 255),
+    (b"sk_test_", Kind::StripeKey, Body::Alphanumeric, 10, 255),
+    (b"rk_live_", Kind::StripeKey, Body::Alphanumeric, 10, 255),
+    (b"rk_test_", Kind::StripeKey, Body::Alphanumeric, 10, 255),
+    (b"whsec_", Kind::StripeKey, Body::Alphanumeric, 20, 255),
+    // Vendors of models and of code whose keys have no kind of their own.
+    (b"gsk_", Kind::ApiKey, Body::Alphanumeric, 40, 64),
+    (b"pplx-", Kind::ApiKey, Body::Alphanumeric, 40, 64),
+    (b"xai-", Kind::ApiKey, Body::Alphanumeric, 60, 100),
+    (b"nvapi-", Kind::ApiKey, Body::Token, 40, 100),
+    (b"r8_", Kind::ApiKey, Body::Alphanumeric, 37, 37),
+    (b"pcsk_", Kind::ApiKey, Body::Token, 40, 100),
+    (b"glpat-", Kind::ApiKey, Body::Token, 20, 64),
+    (b"npm_", Kind::ApiKey, Body::Alphanumeric, 36, 36),
+    (b"pypi-AgE", Kind::ApiKey, Body::Token, 50, usize::MAX),
 ];
 
-/// Packed search where the processor has it, an automaton elsewhere.
-enum Stems {
-    Packed(Searcher),
-    Automaton(AhoCorasick),
-}
-
-static SEARCHER: LazyLock<Stems> = LazyLock::new(|| {
-    let stems = STEMS.map(|(stem, _)| stem);
-    match packed::Config::new()
-        .match_kind(MatchKind::LeftmostFirst)
-        .builder()
-        .extend(stems)
-        .build()
-    {
-        Some(searcher) => Stems::Packed(searcher),
-        None => Stems::Automaton(AhoCorasick::new(stems).expect("a few short literals")),
-    }
-});
-
 pub(super) fn find(text: &[u8], out: &mut Vec<Finding>) {
-    let mut pem = PemSearch::default();
-    let mut each = |hit: Match| {
-        if let Some((kind, start, end)) = judge(text, hit, &mut pem) {
+    let mut place = 0;
+    while let Some((start, end)) = TOKEN.next_run(text, place, SHORTEST) {
+        place = end;
+        if let Some((kind, start, end)) = judge(text, start, end) {
             out.push(Finding { kind, start, end });
+            place = place.max(end);
             if kind == Kind::AwsAccessKey
                 && let Some((start, end)) = aws_secret_beside(text, end)
             {
-                out.push(Finding {
-                    kind: Kind::AwsSecretKey,
-                    start,
-                    end,
-                });
+                out.push(Finding { kind: Kind::AwsSecretKey, start, end });
             }
         }
-    };
-    match &*SEARCHER {
-        Stems::Packed(searcher) => searcher.find_iter(text).for_each(&mut each),
-        Stems::Automaton(automaton) => automaton.find_iter(text).for_each(&mut each),
     }
+    for word in [b"earer ", b"EARER "] {
+        out.extend(memmem::find_iter(text, word).filter_map(|stem| bearer(text, stem)));
+    }
+    let mut pem = PemSearch::default();
+    out.extend(memmem::find_iter(text, b"PRIVATE KEY").filter_map(|label| pem.block(text, label)));
 }
 
-/// Kind and place of the secret around a hit, if it is one.
-fn judge(text: &[u8], hit: Match, pem: &mut PemSearch) -> Option<(Kind, usize, usize)> {
-    let (start, stem_end) = (hit.start(), hit.end());
-    let begins_word = !is_token(before(text, start));
-    match STEMS[hit.pattern().as_usize()].1 {
-        Shape::Prefix(kind, accept, least, most) => {
-            let length = run(text, stem_end, accept);
-            let end = stem_end + length;
-            let whole = begins_word && !at(text, end).is_ascii_alphanumeric();
-            // A name in code has no digit (`npm_` and `hf_` begin names too).
-            let random =
-                text[stem_end..end].iter().any(u8::is_ascii_digit) || kind == Kind::AwsAccessKey;
-            (whole && random && (least..=most).contains(&length)).then_some((kind, start, end))
+/// Kind and place of the key that the run `start..end` of token characters holds.
+fn judge(text: &[u8], start: usize, end: usize) -> Option<(Kind, usize, usize)> {
+    let token = &text[start..end];
+    // A name in code may begin as a key does (`hf_`, `npm_`), but has no digits.
+    let digits = || token.iter().filter(|byte| byte.is_ascii_digit()).count();
+    match token[0] {
+        b'e' if token.starts_with(b"eyJ") => return jwt(text, end).map(|end| (Kind::Jwt, start, end)),
+        b's' if token.starts_with(b"sk-") => {
+            // Kebab-case names are short words; a key has a long piece without a break.
+            let longest = token[3..].split(|byte| !byte.is_ascii_alphanumeric()).map(<[u8]>::len).max();
+            let kind = if token.starts_with(b"sk-ant-") { Kind::AnthropicKey } else { Kind::OpenaiKey };
+            return (token.len() >= 23 && longest >= Some(16) && digits() >= 2).then_some((kind, start, end));
         }
-        Shape::Sk => {
-            let end = stem_end + run(text, stem_end, is_token);
-            let body = &text[stem_end..end];
-            // Kebab-case names are short words; a key has a long piece without a break, and digits.
-            let longest = body
-                .split(|byte| !byte.is_ascii_alphanumeric())
-                .map(<[u8]>::len)
-                .max()
-                .unwrap_or(0);
-            let digits = body.iter().filter(|byte| byte.is_ascii_digit()).count();
-            let kind = if body.starts_with(b"ant-") {
-                Kind::AnthropicKey
-            } else {
-                Kind::OpenaiKey
-            };
-            (begins_word && body.len() >= 20 && longest >= 16 && digits >= 2)
-                .then_some((kind, start, end))
-        }
-        Shape::Stripe => {
-            let start = start.checked_sub(2)?;
-            let prefixed =
-                matches!(&text[start..start + 2], b"sk" | b"rk") && !is_token(before(text, start));
-            let end = stem_end + run(text, stem_end, is_alphanumeric);
-            let random = text[stem_end..end].iter().any(u8::is_ascii_digit);
-            (prefixed && random && end - stem_end >= 10).then_some((Kind::StripeKey, start, end))
-        }
-        Shape::AzureSignature => {
-            let start = start.checked_sub(52)?;
-            let whole = !is_token(before(text, start)) && !is_token(at(text, start + 84));
-            let key = text.get(start..start + 84)?;
-            (whole && key.iter().all(u8::is_ascii_alphanumeric)).then_some((
-                Kind::AzureKey,
-                start,
-                start + 84,
-            ))
-        }
-        Shape::Jwt => {
-            let first = run(text, start, is_token);
-            let second = run(text, start + first + 1, is_token);
-            let end = start + first + 1 + second;
-            if !begins_word || first < 12 || at(text, start + first) != b'.' || second < 8 {
-                return None;
-            }
-            // Signature, and the further parts of an encrypted token.
-            let rest = run(text, end, |byte| is_token(byte) || byte == b'.');
-            Some((Kind::Jwt, start, end + rest))
-        }
-        Shape::Bearer => {
-            let start = start.checked_sub(1)?;
-            if !text[start].eq_ignore_ascii_case(&b'b') || is_token(before(text, start)) {
-                return None;
-            }
-            let token = stem_end + run(text, stem_end, |byte| byte == b' ');
-            let end = token
-                + run(text, token, |byte| {
-                    is_token(byte) || b".~+/=".contains(&byte)
-                });
-            let random = text[token..end].iter().any(u8::is_ascii_digit)
-                && byte_entropy(&text[token..end]) >= 3.0;
-            (end - token >= 16 && random).then_some((Kind::BearerToken, token, end))
-        }
-        Shape::Pem => pem
-            .block(text, start, stem_end)
-            .map(|(start, end)| (Kind::PrivateKey, start, end)),
+        _ => {}
     }
+    if text[..start].ends_with(b"ya29.") && digits() > 0 {
+        return Some((Kind::GcpApiKey, start - 5, end));
+    }
+    // Azure marks the keys of its newer services in the middle.
+    if token.len() == 84 && &token[52..58] == b"JQQJ99" {
+        return Some((Kind::AzureKey, start, end));
+    }
+    for (prefix, kind, body, least, most) in PREFIXES {
+        let Some(rest) = token.strip_prefix(prefix) else { continue };
+        let whole = match body {
+            Body::Token => true,
+            Body::Alphanumeric => rest.iter().all(u8::is_ascii_alphanumeric),
+            Body::Upper => rest.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()),
+        };
+        let random = kind == Kind::AwsAccessKey || digits() > 0;
+        return (whole && random && (least..=most).contains(&rest.len())).then_some((kind, start, end));
+    }
+    None
+}
+
+/// The end of the JSON Web Token whose header ends at `end`.
+fn jwt(text: &[u8], end: usize) -> Option<usize> {
+    // `eyJ` is base64 of `{"`, which the payload of a signed token begins with too, but not that of an encrypted one.
+    let payload = run(text, end + 1, |byte| TOKEN.has(byte));
+    if at(text, end) != b'.' || payload < 8 {
+        return None;
+    }
+    // Signature, and the further parts of an encrypted token.
+    let rest = end + 1 + payload;
+    Some(rest + run(text, rest, |byte| TOKEN.has(byte) || byte == b'.'))
+}
+
+/// The token after `Bearer`, of which `stem` is the place of the second letter.
+fn bearer(text: &[u8], stem: usize) -> Option<Finding> {
+    let word = stem.checked_sub(1)?;
+    if !text[word].eq_ignore_ascii_case(&b'b') || TOKEN.has(before(text, word)) {
+        return None;
+    }
+    let start = stem + 6;
+    let end = start + run(text, start, |byte| TOKEN.has(byte) || b".~+/=".contains(&byte));
+    let token = &text[start..end];
+    let random = token.len() >= 16 && token.iter().any(u8::is_ascii_digit) && byte_entropy(token) >= 3.0;
+    random.then_some(Finding { kind: Kind::BearerToken, start, end })
 }
 
 /// Remembers that no end marker follows, so that many headers without one are not searched again and again.
@@ -217,16 +157,19 @@ struct PemSearch {
 }
 
 impl PemSearch {
-    /// Start and end of the block whose header ends at `header_end`. A block cut short ends with its last line of base64.
-    fn block(&mut self, text: &[u8], label: usize, header_end: usize) -> Option<(usize, usize)> {
+    /// The block whose label has `PRIVATE KEY` at `name`. A block cut short ends with its last line of base64.
+    fn block(&mut self, text: &[u8], name: usize) -> Option<Finding> {
         const BEGIN: &[u8] = b"-----BEGIN ";
-        // Longest label in use: "OPENSSH ", "ENCRYPTED ".
-        let front = &text[label.saturating_sub(32)..label];
-        let start = label - front.len() + memmem::rfind(front, BEGIN)?;
-        if !text[start + BEGIN.len()..label]
-            .iter()
-            .all(|byte| byte.is_ascii_uppercase() || *byte == b' ')
-        {
+        let after = &text[name + "PRIVATE KEY".len()..];
+        let closing: &[u8] = if after.starts_with(b" BLOCK") { b" BLOCK-----" } else { b"-----" };
+        if !after.starts_with(closing) {
+            return None;
+        }
+        let header_end = text.len() - after.len() + closing.len();
+        // Longest in use before the name: "OPENSSH ", "ENCRYPTED ".
+        let front = &text[name.saturating_sub(32)..name];
+        let start = name - front.len() + memmem::rfind(front, BEGIN)?;
+        if !text[start + BEGIN.len()..name].iter().all(|byte| byte.is_ascii_uppercase() || *byte == b' ') {
             return None;
         }
         let body = header_end + base64_lines(&text[header_end..]);
@@ -244,12 +187,12 @@ impl PemSearch {
                         end + label,
                         |byte| byte == b'-',
                     );
-                    return Some((start, end + label + dashes));
+                    return Some(Finding { kind: Kind::PrivateKey, start, end: end + label + dashes });
                 }
                 None => self.no_end_after = Some(reach),
             }
         }
-        (body > header_end).then_some((start, body))
+        (body > header_end).then_some(Finding { kind: Kind::PrivateKey, start, end: body })
     }
 }
 
@@ -291,16 +234,4 @@ pub(super) fn is_aws_secret(value: &[u8]) -> bool {
         && value.iter().any(u8::is_ascii_lowercase)
         && value.iter().any(u8::is_ascii_digit)
         && byte_entropy(value) >= 4.0
-}
-
-fn is_upper(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte.is_ascii_digit()
-}
-
-fn is_alphanumeric(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }

@@ -45,26 +45,31 @@ const BLOCK: usize = 32;
 pub(super) fn find(text: &[u8], groups: &mut Vec<Group>, out: &mut Vec<Finding>) {
     let mut place = 0;
     let mut last_block = 0;
-    for (number, block) in text.chunks(BLOCK).enumerate() {
-        let digits = block
-            .iter()
-            .map(|byte| u8::from(byte.is_ascii_digit()))
-            .sum::<u8>();
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
+    let mut block_end = 0;
+    for block in blocks.iter().map(<[u8; BLOCK]>::as_slice).chain([rest]) {
+        block_end += block.len();
+        // A loop without branches over a fixed length, which the compiler turns into vector instructions.
+        let digits = match <&[u8; BLOCK]>::try_from(block) {
+            Ok(block) => count_digits(block),
+            Err(_) => count_digits(block),
+        };
         if digits + last_block >= GATE {
             // The number may have started in the block before, or with its first digits just before that.
-            let (from, to) = (
-                (number * BLOCK).saturating_sub(BLOCK),
-                number * BLOCK + block.len(),
-            );
             let read = place;
-            place = place.max(from);
+            place = place.max((block_end - block.len()).saturating_sub(BLOCK));
             while place > read && before(text, place).is_ascii_digit() {
                 place -= 1;
             }
-            place = find_between(text, place, to, groups, out);
+            place = find_between(text, place, block_end, groups, out);
         }
         last_block = digits;
     }
+}
+
+#[inline(always)]
+fn count_digits(block: &[u8]) -> u8 {
+    block.iter().map(|byte| u8::from(byte.is_ascii_digit())).sum()
 }
 
 /// Reads the sequences that start in `from..to`; returns where reading stopped.

@@ -1,9 +1,17 @@
 //! Encoded payloads in text: base64 (standard and URL-safe) and hexadecimal.
 
+use super::runs::Class;
+
+const BASE64: Class = Class::alphanumeric_and(b"+/-_");
+
+/// Shorter runs are words and identifiers too often.
+const SHORTEST: usize = 16;
+
 /// Lines of wrapped base64 have at least this many characters (PEM 64, MIME 76).
 const WRAPPED_LINE: usize = 60;
 
-/// The length in characters of the longest stretch of `text` that looks like base64 or hexadecimal; 0 when none does.
+/// The length in characters of the longest stretch of `text` that looks like base64 or hexadecimal; 0 when none of at
+/// least 16 does.
 ///
 /// A stretch is a run of base64 characters, line breaks of wrapped base64 included but not counted. It looks encoded when
 /// it is hexadecimal with digits and letters of one case, or has upper case, lower case and digits and no more
@@ -20,22 +28,14 @@ pub fn longest_encoded_run(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut longest = 0;
     let mut place = 0;
-    while place < bytes.len() {
-        if !is_base64(bytes[place]) {
-            place += 1;
-            continue;
-        }
+    while let Some((start, _)) = BASE64.next_run(bytes, place, SHORTEST) {
         let mut run = Run::default();
-        place = run.read(bytes, place);
+        place = run.read(bytes, start);
         if run.length > longest && run.looks_encoded() {
             longest = run.length;
         }
     }
     longest
-}
-
-fn is_base64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
 /// What a run is made of.
@@ -54,7 +54,7 @@ impl Run {
         loop {
             let line = place;
             while let Some(&byte) = bytes.get(place)
-                && is_base64(byte)
+                && BASE64.has(byte)
             {
                 self.upper += usize::from(byte.is_ascii_uppercase());
                 self.lower += usize::from(byte.is_ascii_lowercase());
@@ -80,7 +80,7 @@ impl Run {
             };
             let goes_on = bytes
                 .get(place + line_break)
-                .is_some_and(|&byte| is_base64(byte));
+                .is_some_and(|&byte| BASE64.has(byte));
             if line_break == 0 || line_length < WRAPPED_LINE || !goes_on {
                 return place;
             }
@@ -117,7 +117,7 @@ mod tests {
             (format!("{line}\n{line}\r\ncHQ="), 140),
             (format!("x {line} y {} z", &line[..40]), 68),
             ("da39a3ee5e6b4b0d3255bfef95601890afd80709".to_owned(), 40),
-            ("DEADBEEF01".to_owned(), 10),
+            ("DEADBEEF01234567".to_owned(), 16),
             (format!("{line}\nand then prose"), 71),
         ] {
             assert_eq!(longest_encoded_run(&text), expected, "{text}");

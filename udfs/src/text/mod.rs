@@ -9,4 +9,5 @@ pub mod hidden;
 pub mod hosts;
 pub mod ip;
 pub mod luhn;
+pub(crate) mod runs;
 pub mod sketch;
