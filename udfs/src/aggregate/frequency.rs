@@ -1,0 +1,485 @@
+//! Counts how often each value, or each pair of values, occurs: the state of every function here that only needs
+//! frequencies. A function adds its [`Statistic`] and is complete: accumulation, partial aggregation, merging, grouping
+//! and sliding frames are the same for all of them, and exact, since counts are whole numbers.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Builder, ListArray, UInt64Array,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::filter;
+use arrow::datatypes::{DataType, Field, FieldRef, UInt64Type};
+use datafusion_common::{HashMap, Result, ScalarValue, exec_err, internal_err};
+use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion_expr::utils::format_state_name;
+use datafusion_expr::{Accumulator, EmitTo, GroupsAccumulator};
+
+pub(crate) use crate::stats::contingency::Cell;
+
+use super::interner::{Interner, Keys, NULL_ID, key_type, keys_of};
+
+/// A number computed from frequencies.
+pub(crate) trait Statistic: Debug + Send + Sync + 'static {
+    /// The statistic of `cells`, whose pairs are distinct and whose counts are positive; `None` for a null.
+    ///
+    /// The numbers in cells depend on the order of arrival, so an implementation sorts by what it computes. `columns`
+    /// tells how the values of the second argument compare.
+    fn evaluate(cells: &mut [Cell], columns: &Keys) -> Result<Option<f64>>;
+}
+
+/// The state of a frequency aggregate: a list of keys for each argument and the list of counts, all equally long.
+pub(crate) fn state_fields(args: &StateFieldsArgs) -> Vec<FieldRef> {
+    let list = |name: &str, item| {
+        Arc::new(Field::new_list(
+            format_state_name(args.name, name),
+            Field::new_list_field(item, true),
+            true,
+        ))
+    };
+    let keys = args.input_fields.iter().zip(["keys", "column_keys"]);
+    keys.map(|(field, name)| list(name, key_type(field.data_type())))
+        .chain([list("counts", DataType::UInt64)])
+        .collect()
+}
+
+/// The accumulator of `args`' call.
+pub(crate) fn accumulator<S: Statistic>(args: &AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+    Ok(Box::new(FrequencyAccumulator::<S>::new(&input_types(
+        args,
+    )?)))
+}
+
+/// The accumulator of `args`' call for many groups at once.
+pub(crate) fn groups_accumulator<S: Statistic>(
+    args: &AccumulatorArgs,
+) -> Result<Box<dyn GroupsAccumulator>> {
+    Ok(Box::new(FrequencyGroupsAccumulator::<S>::new(
+        &input_types(args)?,
+    )))
+}
+
+/// Implements `AggregateUDFImpl` for a documented type with a `signature` whose result is the [`Statistic`] of its
+/// arguments' frequencies, a double.
+macro_rules! frequency_function {
+    ($function:ty, $name:literal, $statistic:ty) => {
+        impl datafusion_expr::AggregateUDFImpl for $function {
+            fn name(&self) -> &str {
+                $name
+            }
+
+            fn signature(&self) -> &datafusion_expr::Signature {
+                &self.signature
+            }
+
+            fn return_type(
+                &self,
+                _arg_types: &[arrow::datatypes::DataType],
+            ) -> datafusion_common::Result<arrow::datatypes::DataType> {
+                Ok(arrow::datatypes::DataType::Float64)
+            }
+
+            fn state_fields(
+                &self,
+                args: datafusion_expr::function::StateFieldsArgs,
+            ) -> datafusion_common::Result<Vec<arrow::datatypes::FieldRef>> {
+                Ok($crate::aggregate::frequency::state_fields(&args))
+            }
+
+            fn accumulator(
+                &self,
+                args: datafusion_expr::function::AccumulatorArgs,
+            ) -> datafusion_common::Result<Box<dyn datafusion_expr::Accumulator>> {
+                $crate::aggregate::frequency::accumulator::<$statistic>(&args)
+            }
+
+            fn groups_accumulator_supported(
+                &self,
+                _args: datafusion_expr::function::AccumulatorArgs,
+            ) -> bool {
+                true
+            }
+
+            fn create_groups_accumulator(
+                &self,
+                args: datafusion_expr::function::AccumulatorArgs,
+            ) -> datafusion_common::Result<Box<dyn datafusion_expr::GroupsAccumulator>> {
+                $crate::aggregate::frequency::groups_accumulator::<$statistic>(&args)
+            }
+
+            fn order_sensitivity(&self) -> datafusion_expr::utils::AggregateOrderSensitivity {
+                datafusion_expr::utils::AggregateOrderSensitivity::Insensitive
+            }
+
+            fn documentation(&self) -> Option<&datafusion_doc::Documentation> {
+                self.doc()
+            }
+        }
+    };
+}
+pub(crate) use frequency_function;
+
+fn input_types(args: &AccumulatorArgs) -> Result<Vec<DataType>> {
+    if args.is_distinct {
+        return exec_err!(
+            "`{}` counts how often values occur and cannot be DISTINCT",
+            args.name
+        );
+    }
+    Ok(args
+        .expr_fields
+        .iter()
+        .map(|field| field.data_type().clone())
+        .collect())
+}
+
+/// Numbers the arguments' values, row by row.
+#[derive(Debug)]
+struct Arguments {
+    interners: Vec<Interner>,
+    /// The numbers of the batch at hand, one vector an argument; kept between batches for its memory.
+    ids: Vec<Vec<u32>>,
+}
+
+impl Arguments {
+    fn new(types: &[DataType]) -> Self {
+        Self {
+            interners: types.iter().map(Interner::new).collect(),
+            ids: types.iter().map(|_| Vec::new()).collect(),
+        }
+    }
+
+    fn intern(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.each(values, |interner, array, ids| interner.intern(array, ids))
+    }
+
+    fn intern_keys(&mut self, keys: &[ArrayRef]) -> Result<()> {
+        self.each(keys, |interner, array, ids| {
+            interner.intern_keys(array, ids)
+        })
+    }
+
+    fn each(
+        &mut self,
+        arrays: &[ArrayRef],
+        mut intern: impl FnMut(&mut Interner, &dyn Array, &mut Vec<u32>) -> Result<()>,
+    ) -> Result<()> {
+        for ((interner, ids), array) in self.interners.iter_mut().zip(&mut self.ids).zip(arrays) {
+            ids.clear();
+            intern(interner, array, ids)?;
+        }
+        Ok(())
+    }
+
+    /// The pair of numbers in `row` of the batch, if no argument is null there.
+    #[inline]
+    fn pair(&self, row: usize) -> Option<(u32, u32)> {
+        let pair = (self.ids[0][row], self.ids.get(1).map_or(0, |ids| ids[row]));
+        (pair.0 != NULL_ID && pair.1 != NULL_ID).then_some(pair)
+    }
+
+    fn rows(&self) -> usize {
+        self.ids[0].len()
+    }
+
+    /// How the values of the second argument compare; of the first one, if there is no other.
+    fn columns(&self) -> Keys<'_> {
+        self.interners[self.interners.len() - 1].keys()
+    }
+
+    /// The state of the groups whose cells end at `ends` in `cells`.
+    fn state(&self, cells: &[Cell], ends: &[usize]) -> Vec<ArrayRef> {
+        let offsets = OffsetBuffer::from_lengths(
+            ends.iter()
+                .scan(0, |start, &end| Some(end - std::mem::replace(start, end))),
+        );
+        let list = |items: ArrayRef| -> ArrayRef {
+            let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+            Arc::new(ListArray::new(field, offsets.clone(), items, None))
+        };
+        let numbers: [fn(&Cell) -> u32; 2] = [|cell| cell.row, |cell| cell.column];
+        let keys = self.interners.iter().zip(numbers);
+        keys.map(|(interner, number)| list(interner.keys().array(cells.iter().map(number))))
+            .chain([list(Arc::new(UInt64Array::from_iter_values(
+                cells.iter().map(|cell| cell.count),
+            )))])
+            .collect()
+    }
+
+    fn size(&self) -> usize {
+        self.interners.iter().map(Interner::size).sum::<usize>()
+            + self
+                .ids
+                .iter()
+                .map(|ids| ids.capacity() * size_of::<u32>())
+                .sum::<usize>()
+    }
+}
+
+/// Splits a state into the arrays of keys, the counts, and the group (row of the state) each of them belongs to.
+fn open_state(states: &[ArrayRef]) -> Result<(Vec<ArrayRef>, UInt64Array, Vec<usize>)> {
+    let [keys @ .., counts] = states else {
+        return internal_err!("a frequency aggregate's state has no columns");
+    };
+    let counts: &ListArray = counts.as_list();
+    // A list array may be a slice, or have room under its nulls: `values` holds more than its lists do.
+    let visible = |list: &ListArray| -> ArrayRef {
+        let offsets = list.value_offsets();
+        let (start, end) = (offsets[0] as usize, offsets[list.len()] as usize);
+        list.values().slice(start, end - start)
+    };
+    let rows = counts.value_offsets().windows(2).enumerate();
+    let rows = rows
+        .flat_map(|(row, ends)| (ends[0]..ends[1]).map(move |_| row))
+        .collect();
+    let keys = keys.iter().map(|array| visible(array.as_list())).collect();
+    Ok((
+        keys,
+        visible(counts).as_primitive::<UInt64Type>().clone(),
+        rows,
+    ))
+}
+
+/// Frequencies of one group.
+#[derive(Debug)]
+struct FrequencyAccumulator<S> {
+    arguments: Arguments,
+    counts: HashMap<(u32, u32), u64>,
+    statistic: PhantomData<S>,
+}
+
+impl<S: Statistic> FrequencyAccumulator<S> {
+    fn new(types: &[DataType]) -> Self {
+        Self {
+            arguments: Arguments::new(types),
+            counts: HashMap::default(),
+            statistic: PhantomData,
+        }
+    }
+
+    /// The cells in the order of their numbers.
+    fn cells(&self) -> Vec<Cell> {
+        self.counts
+            .iter()
+            .map(|(&(row, column), &count)| Cell { row, column, count })
+            .collect()
+    }
+}
+
+impl<S: Statistic> Accumulator for FrequencyAccumulator<S> {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.arguments.intern(values)?;
+        for pair in (0..self.arguments.rows()).filter_map(|row| self.arguments.pair(row)) {
+            *self.counts.entry(pair).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.arguments.intern(values)?;
+        for pair in (0..self.arguments.rows()).filter_map(|row| self.arguments.pair(row)) {
+            match self.counts.get_mut(&pair) {
+                Some(count) if *count > 1 => *count -= 1,
+                Some(_) => drop(self.counts.remove(&pair)),
+                None => {
+                    return internal_err!("a value left a window frame that it had not entered");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        S::evaluate(&mut self.cells(), &self.arguments.columns()).map(ScalarValue::Float64)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        let cells = self.cells();
+        let lists = self.arguments.state(&cells, &[cells.len()]);
+        Ok(lists
+            .into_iter()
+            .map(|list| ScalarValue::List(Arc::new(list.as_list().clone())))
+            .collect())
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let (keys, counts, _) = open_state(states)?;
+        self.arguments.intern_keys(&keys)?;
+        for (row, &count) in counts.values().iter().enumerate() {
+            if let Some(pair) = self.arguments.pair(row) {
+                *self.counts.entry(pair).or_default() += count;
+            }
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.arguments.size() + self.counts.allocation_size()
+    }
+}
+
+/// Frequencies of many groups.
+#[derive(Debug)]
+struct FrequencyGroupsAccumulator<S> {
+    types: Vec<DataType>,
+    arguments: Arguments,
+    counts: HashMap<(usize, u32, u32), u64>,
+    groups: usize,
+    statistic: PhantomData<S>,
+}
+
+impl<S: Statistic> FrequencyGroupsAccumulator<S> {
+    fn new(types: &[DataType]) -> Self {
+        Self {
+            types: types.to_vec(),
+            arguments: Arguments::new(types),
+            counts: HashMap::default(),
+            groups: 0,
+            statistic: PhantomData,
+        }
+    }
+
+    /// Takes the cells of the groups to emit, group after group, and where each group's end.
+    fn take(&mut self, emit_to: EmitTo) -> (Vec<Cell>, Vec<usize>) {
+        let emitted = match emit_to {
+            EmitTo::All => self.groups,
+            EmitTo::First(groups) => groups,
+        };
+        let mut taken: Vec<(usize, Cell)> = Vec::new();
+        let mut kept = HashMap::default();
+        for ((group, row, column), count) in self.counts.drain() {
+            if group < emitted {
+                taken.push((group, Cell { row, column, count }));
+            } else {
+                kept.insert((group - emitted, row, column), count);
+            }
+        }
+        self.counts = kept;
+        self.groups -= emitted;
+        taken.sort_unstable();
+        let mut ends = vec![0; emitted];
+        taken.iter().for_each(|(group, _)| ends[*group] += 1);
+        let mut end = 0;
+        ends.iter_mut().for_each(|cells| {
+            end += *cells;
+            *cells = end;
+        });
+        (taken.into_iter().map(|(_, cell)| cell).collect(), ends)
+    }
+
+    /// Forgets the values once no group is left that holds any.
+    fn forget_values(&mut self) {
+        if self.counts.is_empty() {
+            self.arguments = Arguments::new(&self.types);
+        }
+    }
+}
+
+impl<S: Statistic> GroupsAccumulator for FrequencyGroupsAccumulator<S> {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.groups = total_num_groups;
+        self.arguments.intern(values)?;
+        for (row, &group) in group_indices.iter().enumerate() {
+            let passes = opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            if passes && let Some((value, column)) = self.arguments.pair(row) {
+                *self.counts.entry((group, value, column)).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let (mut cells, ends) = self.take(emit_to);
+        let mut results = Float64Builder::with_capacity(ends.len());
+        let columns = self.arguments.columns();
+        let mut start = 0;
+        for end in ends {
+            results.append_option(S::evaluate(&mut cells[start..end], &columns)?);
+            start = end;
+        }
+        drop(columns);
+        self.forget_values();
+        Ok(Arc::new(results.finish()))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        let (cells, ends) = self.take(emit_to);
+        let state = self.arguments.state(&cells, &ends);
+        self.forget_values();
+        Ok(state)
+    }
+
+    fn merge_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.groups = total_num_groups;
+        let (keys, counts, rows) = open_state(values)?;
+        self.arguments.intern_keys(&keys)?;
+        for (index, (&count, &row)) in counts.values().iter().zip(&rows).enumerate() {
+            if let Some((value, column)) = self.arguments.pair(index) {
+                *self
+                    .counts
+                    .entry((group_indices[row], value, column))
+                    .or_default() += count;
+            }
+        }
+        Ok(())
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        opt_filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        // Each row is a list of the one value it has, or of none.
+        let keys = values
+            .iter()
+            .map(|array| keys_of(array))
+            .collect::<Result<Vec<_>>>()?;
+        let mut counted = opt_filter.map(|filter| {
+            NullBuffer::union(
+                Some(&NullBuffer::new(filter.values().clone())),
+                filter.nulls(),
+            )
+        });
+        let mut counted = counted.take().flatten();
+        for array in &keys {
+            counted = NullBuffer::union(counted.as_ref(), array.nulls());
+        }
+        let rows = values[0].len();
+        let mask = match &counted {
+            Some(counted) => BooleanArray::new(counted.inner().clone(), None),
+            None => BooleanArray::from(vec![true; rows]),
+        };
+        let offsets = OffsetBuffer::from_lengths((0..rows).map(|row| usize::from(mask.value(row))));
+        let ones: ArrayRef = Arc::new(UInt64Array::from(vec![1; mask.true_count()]));
+        let keys = keys.iter().map(|array| Ok(filter(array, &mask)?));
+        keys.chain([Ok(ones)])
+            .map(|items: Result<ArrayRef>| {
+                let items = items?;
+                let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+                Ok(Arc::new(ListArray::new(field, offsets.clone(), items, None)) as ArrayRef)
+            })
+            .collect()
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.arguments.size() + self.counts.allocation_size()
+    }
+}

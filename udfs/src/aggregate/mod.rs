@@ -1,0 +1,27 @@
+//! Functions of many rows: `GROUP BY`, and window frames that slide.
+
+mod chi_squared_p_agg;
+mod cramers_v;
+mod entropy_agg;
+mod entropy_counts;
+mod frequency;
+mod interner;
+
+use std::sync::Arc;
+
+use datafusion_expr::AggregateUDF;
+
+pub use chi_squared_p_agg::ChiSquaredPAgg;
+pub use cramers_v::CramersV;
+pub use entropy_agg::EntropyAgg;
+pub use entropy_counts::EntropyCounts;
+
+/// The aggregate functions of this crate.
+pub fn udafs() -> Vec<Arc<AggregateUDF>> {
+    vec![
+        Arc::new(ChiSquaredPAgg::default().into()),
+        Arc::new(CramersV::default().into()),
+        Arc::new(EntropyAgg::default().into()),
+        Arc::new(EntropyCounts::default().into()),
+    ]
+}
