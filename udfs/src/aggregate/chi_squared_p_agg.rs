@@ -4,8 +4,7 @@ use datafusion_common::Result;
 use datafusion_expr::{Signature, Volatility};
 use datafusion_macros::user_doc;
 
-use super::frequency::{Cell, Statistic, frequency_function};
-use super::interner::Keys;
+use super::frequency::{Cell, Statistic, Values, frequency_function};
 use crate::stats::contingency::Contingency;
 
 /// `chi_squared_p_agg(category, side)`: Pearson's test of homogeneity.
@@ -22,11 +21,11 @@ DataFusion resolves a name to one kind of function, so this one carries `_agg`, 
 > SELECT round(chi_squared_p_agg(outcome, release), 6) AS p
   FROM (VALUES ('ok', 'old'), ('ok', 'old'), ('ok', 'old'), ('error', 'new'), ('error', 'new'), ('ok', 'new'))
   AS calls(outcome, release);
-+--------+
-| p      |
-+--------+
++----------+
+| p        |
++----------+
 | 0.083265 |
-+--------+
++----------+
 ```"#,
     argument(name = "category", description = "What is compared; any type."),
     argument(
@@ -54,7 +53,7 @@ frequency_function!(ChiSquaredPAgg, "chi_squared_p_agg", Homogeneity);
 struct Homogeneity;
 
 impl Statistic for Homogeneity {
-    fn evaluate(cells: &mut [Cell], _columns: &Keys) -> Result<Option<f64>> {
+    fn evaluate(cells: &mut [Cell], _values: &Values) -> Result<Option<f64>> {
         Ok(Contingency::test(cells).map(|table| table.p_value()))
     }
 }

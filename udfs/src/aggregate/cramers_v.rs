@@ -4,8 +4,7 @@ use datafusion_common::Result;
 use datafusion_expr::{Signature, Volatility};
 use datafusion_macros::user_doc;
 
-use super::frequency::{Cell, Statistic, frequency_function};
-use super::interner::Keys;
+use super::frequency::{Cell, Statistic, Values, frequency_function};
 use crate::stats::contingency::Contingency;
 
 /// `cramers_v(category, side)`: Cramér's V, the effect size that goes with the chi-squared test.
@@ -51,7 +50,7 @@ frequency_function!(CramersV, "cramers_v", Association);
 struct Association;
 
 impl Statistic for Association {
-    fn evaluate(cells: &mut [Cell], _columns: &Keys) -> Result<Option<f64>> {
+    fn evaluate(cells: &mut [Cell], _values: &Values) -> Result<Option<f64>> {
         Ok(Contingency::test(cells).map(|table| table.cramers_v()))
     }
 }

@@ -4,8 +4,7 @@ use datafusion_common::Result;
 use datafusion_expr::{Signature, Volatility};
 use datafusion_macros::user_doc;
 
-use super::frequency::{Cell, Statistic, frequency_function};
-use super::interner::Keys;
+use super::frequency::{Cell, Statistic, Values, frequency_function};
 use crate::stats::entropy::entropy_bits;
 
 /// `entropy_agg(value)`: Shannon entropy of the distribution of a column's values.
@@ -47,7 +46,7 @@ frequency_function!(EntropyAgg, "entropy_agg", Entropy);
 struct Entropy;
 
 impl Statistic for Entropy {
-    fn evaluate(cells: &mut [Cell], _columns: &Keys) -> Result<Option<f64>> {
+    fn evaluate(cells: &mut [Cell], _values: &Values) -> Result<Option<f64>> {
         let mut weights: Vec<_> = cells.iter().map(|cell| (cell.count as f64, 1)).collect();
         Ok(entropy_bits(&mut weights))
     }

@@ -5,8 +5,7 @@ use datafusion_common::{Result, exec_err};
 use datafusion_expr::{Coercion, Signature, TypeSignatureClass, Volatility};
 use datafusion_macros::user_doc;
 
-use super::frequency::{Cell, Statistic, frequency_function};
-use super::interner::Keys;
+use super::frequency::{Cell, Statistic, Values, frequency_function};
 use crate::stats::entropy::entropy_bits;
 
 /// `entropy_counts(n)`: Shannon entropy of a distribution given as counts.
@@ -55,7 +54,8 @@ frequency_function!(EntropyCounts, "entropy_counts", EntropyOfCounts);
 struct EntropyOfCounts;
 
 impl Statistic for EntropyOfCounts {
-    fn evaluate(cells: &mut [Cell], counts: &Keys) -> Result<Option<f64>> {
+    fn evaluate(cells: &mut [Cell], values: &Values) -> Result<Option<f64>> {
+        let counts = values.keys(0);
         let weights = cells.iter().map(|cell| match counts.signed(cell.row) {
             Some(n) if n >= 0 => Ok((n as f64, cell.count)),
             n => exec_err!(

@@ -2,6 +2,7 @@
 //! frequencies. A function adds its [`Statistic`] and is complete: accumulation, partial aggregation, merging, grouping
 //! and sliding frames are the same for all of them, and exact, since counts are whole numbers.
 
+use std::cell::OnceCell;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::mem::size_of;
@@ -26,9 +27,28 @@ use super::interner::{Interner, Keys, NULL_ID, key_type, keys_of};
 pub(crate) trait Statistic: Debug + Send + Sync + 'static {
     /// The statistic of `cells`, whose pairs are distinct and whose counts are positive; `None` for a null.
     ///
-    /// The numbers in cells depend on the order of arrival, so an implementation sorts by what it computes. `columns`
-    /// tells how the values of the second argument compare.
-    fn evaluate(cells: &mut [Cell], columns: &Keys) -> Result<Option<f64>>;
+    /// The numbers in cells depend on the order of arrival, so an implementation sorts by what it computes, or asks
+    /// `values` what a number stands for.
+    fn evaluate(cells: &mut [Cell], values: &Values) -> Result<Option<f64>>;
+}
+
+/// What the numbers in cells stand for. The list of keys is made when it is first asked for: most statistics never ask.
+pub(crate) struct Values<'a> {
+    types: &'a [DataType],
+    interners: &'a [Interner],
+    keys: [OnceCell<Keys<'a>>; 2],
+}
+
+impl Values<'_> {
+    /// The type of the first (0) or second (1) argument.
+    pub(crate) fn data_type(&self, argument: usize) -> &DataType {
+        &self.types[argument]
+    }
+
+    /// The values of the first (0) or second (1) argument, by number.
+    pub(crate) fn keys(&self, argument: usize) -> &Keys<'_> {
+        self.keys[argument].get_or_init(|| self.interners[argument].keys())
+    }
 }
 
 /// The state of a frequency aggregate: a list of keys for each argument and the list of counts, all equally long.
@@ -63,9 +83,10 @@ pub(crate) fn groups_accumulator<S: Statistic>(
 }
 
 /// Implements `AggregateUDFImpl` for a documented type with a `signature` whose result is the [`Statistic`] of its
-/// arguments' frequencies, a double.
+/// arguments' frequencies, a double. A closure from argument types to those they are cast to goes with
+/// `Signature::user_defined`.
 macro_rules! frequency_function {
-    ($function:ty, $name:literal, $statistic:ty) => {
+    ($function:ty, $name:literal, $statistic:ty $(, |$arg_types:ident| $coerce:expr)?) => {
         impl datafusion_expr::AggregateUDFImpl for $function {
             fn name(&self) -> &str {
                 $name
@@ -81,6 +102,15 @@ macro_rules! frequency_function {
             ) -> datafusion_common::Result<arrow::datatypes::DataType> {
                 Ok(arrow::datatypes::DataType::Float64)
             }
+
+            $(
+                fn coerce_types(
+                    &self,
+                    $arg_types: &[arrow::datatypes::DataType],
+                ) -> datafusion_common::Result<Vec<arrow::datatypes::DataType>> {
+                    $coerce
+                }
+            )?
 
             fn state_fields(
                 &self,
@@ -139,6 +169,7 @@ fn input_types(args: &AccumulatorArgs) -> Result<Vec<DataType>> {
 /// Numbers the arguments' values, row by row.
 #[derive(Debug)]
 struct Arguments {
+    types: Vec<DataType>,
     interners: Vec<Interner>,
     /// The numbers of the batch at hand, one vector an argument; kept between batches for its memory.
     ids: Vec<Vec<u32>>,
@@ -147,6 +178,7 @@ struct Arguments {
 impl Arguments {
     fn new(types: &[DataType]) -> Self {
         Self {
+            types: types.to_vec(),
             interners: types.iter().map(Interner::new).collect(),
             ids: types.iter().map(|_| Vec::new()).collect(),
         }
@@ -185,9 +217,12 @@ impl Arguments {
         self.ids[0].len()
     }
 
-    /// How the values of the second argument compare; of the first one, if there is no other.
-    fn columns(&self) -> Keys<'_> {
-        self.interners[self.interners.len() - 1].keys()
+    fn values(&self) -> Values<'_> {
+        Values {
+            types: &self.types,
+            interners: &self.interners,
+            keys: Default::default(),
+        }
     }
 
     /// The state of the groups whose cells end at `ends` in `cells`.
@@ -260,7 +295,6 @@ impl<S: Statistic> FrequencyAccumulator<S> {
         }
     }
 
-    /// The cells in the order of their numbers.
     fn cells(&self) -> Vec<Cell> {
         self.counts
             .iter()
@@ -297,7 +331,7 @@ impl<S: Statistic> Accumulator for FrequencyAccumulator<S> {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        S::evaluate(&mut self.cells(), &self.arguments.columns()).map(ScalarValue::Float64)
+        S::evaluate(&mut self.cells(), &self.arguments.values()).map(ScalarValue::Float64)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
@@ -328,7 +362,6 @@ impl<S: Statistic> Accumulator for FrequencyAccumulator<S> {
 /// Frequencies of many groups.
 #[derive(Debug)]
 struct FrequencyGroupsAccumulator<S> {
-    types: Vec<DataType>,
     arguments: Arguments,
     counts: HashMap<(usize, u32, u32), u64>,
     groups: usize,
@@ -338,7 +371,6 @@ struct FrequencyGroupsAccumulator<S> {
 impl<S: Statistic> FrequencyGroupsAccumulator<S> {
     fn new(types: &[DataType]) -> Self {
         Self {
-            types: types.to_vec(),
             arguments: Arguments::new(types),
             counts: HashMap::default(),
             groups: 0,
@@ -377,7 +409,7 @@ impl<S: Statistic> FrequencyGroupsAccumulator<S> {
     /// Forgets the values once no group is left that holds any.
     fn forget_values(&mut self) {
         if self.counts.is_empty() {
-            self.arguments = Arguments::new(&self.types);
+            self.arguments = Arguments::new(&self.arguments.types);
         }
     }
 }
@@ -404,13 +436,12 @@ impl<S: Statistic> GroupsAccumulator for FrequencyGroupsAccumulator<S> {
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let (mut cells, ends) = self.take(emit_to);
         let mut results = Float64Builder::with_capacity(ends.len());
-        let columns = self.arguments.columns();
+        let values = self.arguments.values();
         let mut start = 0;
         for end in ends {
-            results.append_option(S::evaluate(&mut cells[start..end], &columns)?);
+            results.append_option(S::evaluate(&mut cells[start..end], &values)?);
             start = end;
         }
-        drop(columns);
         self.forget_values();
         Ok(Arc::new(results.finish()))
     }

@@ -75,7 +75,12 @@ fn float(value: f64) -> u64 {
     } else {
         value.to_bits()
     } as i64;
-    signed(bits ^ (((bits >> 63) as u64) >> 1) as i64)
+    signed(bits ^ magnitude_if_negative(bits))
+}
+
+/// The bits to flip to turn the order of negative floats round: all but the sign. Flipping twice changes nothing.
+fn magnitude_if_negative(bits: i64) -> i64 {
+    (((bits >> 63) as u64) >> 1) as i64
 }
 
 /// Sends the keys of `array`, which is no dictionary, to `sink`.
@@ -291,6 +296,20 @@ impl Keys<'_> {
                 ids.for_each(|id| builder.append_value(keys[id as usize]));
                 Arc::new(builder.finish())
             }
+        }
+    }
+
+    /// The double that `id` stands for, in a column of doubles.
+    pub(crate) fn double(&self, id: u32) -> Option<f64> {
+        self.signed(id)
+            .map(|key| f64::from_bits((key ^ magnitude_if_negative(key)) as u64))
+    }
+
+    /// What `id` compares by: values are ordered as their ranks are.
+    pub(crate) fn rank(&self, id: u32) -> (u64, &[u8]) {
+        match self {
+            Self::Fixed(keys) => (keys[id as usize], &[]),
+            Self::Bytes(keys) => (0, keys[id as usize]),
         }
     }
 

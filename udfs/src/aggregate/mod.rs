@@ -6,6 +6,8 @@ mod entropy_agg;
 mod entropy_counts;
 mod frequency;
 mod interner;
+mod ks_p;
+mod psi;
 
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ pub use chi_squared_p_agg::ChiSquaredPAgg;
 pub use cramers_v::CramersV;
 pub use entropy_agg::EntropyAgg;
 pub use entropy_counts::EntropyCounts;
+pub use ks_p::KsP;
+pub use psi::Psi;
 
 /// The aggregate functions of this crate.
 pub fn udafs() -> Vec<Arc<AggregateUDF>> {
@@ -23,5 +27,7 @@ pub fn udafs() -> Vec<Arc<AggregateUDF>> {
         Arc::new(CramersV::default().into()),
         Arc::new(EntropyAgg::default().into()),
         Arc::new(EntropyCounts::default().into()),
+        Arc::new(KsP::default().into()),
+        Arc::new(Psi::default().into()),
     ]
 }

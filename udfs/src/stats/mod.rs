@@ -3,4 +3,5 @@
 pub(crate) mod chi_squared;
 pub(crate) mod contingency;
 pub(crate) mod entropy;
+pub(crate) mod kolmogorov;
 pub(crate) mod special;
