@@ -514,3 +514,202 @@ impl<S: Statistic> GroupsAccumulator for FrequencyGroupsAccumulator<S> {
         size_of::<Self>() + self.arguments.size() + self.counts.allocation_size()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{
+        DictionaryArray, LargeStringArray, PrimitiveArray, StringArray, StringViewArray,
+    };
+    use arrow::datatypes::{Float64Type, Int8Type};
+    use proptest::prelude::*;
+
+    /// Tells any two tables of frequencies apart: all that a statistic may depend on.
+    #[derive(Debug)]
+    struct Fingerprint;
+
+    impl Statistic for Fingerprint {
+        fn evaluate(cells: &mut [Cell], values: &Values) -> Result<Option<f64>> {
+            let (rows, columns) = (values.keys(0), values.keys(1));
+            let mut table: Vec<_> = cells
+                .iter()
+                .map(|cell| (rows.rank(cell.row), columns.rank(cell.column), cell.count))
+                .collect();
+            table.sort_unstable();
+            let mut hash = 0_u64;
+            for (row, column, count) in &table {
+                for part in [
+                    &row.0.to_le_bytes(),
+                    row.1,
+                    &column.0.to_le_bytes(),
+                    column.1,
+                    &count.to_le_bytes(),
+                ] {
+                    hash = part.iter().fold(hash, |hash, &byte| {
+                        (hash ^ u64::from(byte))
+                            .wrapping_mul(0x100_0000_01b3)
+                            .rotate_left(5)
+                    });
+                }
+            }
+            // 53 bits, which a double holds.
+            Ok((!table.is_empty()).then_some((hash >> 11) as f64))
+        }
+    }
+
+    const TEXTS: [&str; 4] = ["", "a", "b", "a text that no view holds inline"];
+
+    type Row = (Option<usize>, Option<i8>);
+
+    fn rows() -> impl Strategy<Value = Vec<Row>> {
+        let row = (
+            prop::option::weighted(0.8, 0..TEXTS.len()),
+            prop::option::weighted(0.8, -1_i8..2),
+        );
+        prop::collection::vec(row, 0..60)
+    }
+
+    fn texts<A: FromIterator<Option<&'static str>>>(rows: &[Row]) -> A {
+        rows.iter()
+            .map(|row| row.0.map(|text| TEXTS[text]))
+            .collect()
+    }
+
+    fn columns(rows: &[Row]) -> Vec<ArrayRef> {
+        let sides: PrimitiveArray<Int8Type> = rows.iter().map(|row| row.1).collect();
+        vec![Arc::new(texts::<StringArray>(rows)), Arc::new(sides)]
+    }
+
+    fn new(values: &[ArrayRef]) -> FrequencyAccumulator<Fingerprint> {
+        let types: Vec<_> = values
+            .iter()
+            .map(|array| array.data_type().clone())
+            .collect();
+        FrequencyAccumulator::new(&types)
+    }
+
+    fn of(values: &[ArrayRef]) -> ScalarValue {
+        let mut accumulator = new(values);
+        accumulator.update_batch(values).unwrap();
+        accumulator.evaluate().unwrap()
+    }
+
+    fn slice(values: &[ArrayRef], start: usize, end: usize) -> Vec<ArrayRef> {
+        values
+            .iter()
+            .map(|array| array.slice(start, end - start))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn merging_any_split_equals_the_whole(rows in rows(), at in any::<prop::sample::Index>()) {
+            let values = columns(&rows);
+            let at = at.index(rows.len() + 1);
+            let mut merged = new(&values);
+            for part in [slice(&values, 0, at), slice(&values, at, rows.len())] {
+                let mut accumulator = new(&values);
+                accumulator.update_batch(&part).unwrap();
+                let state = accumulator.state().unwrap();
+                let state: Vec<_> = state.iter().map(|field| field.to_array().unwrap()).collect();
+                merged.merge_batch(&state).unwrap();
+            }
+            prop_assert_eq!(merged.evaluate().unwrap(), of(&values));
+            prop_assert_eq!(merged.evaluate().unwrap(), of(&values), "evaluating consumes nothing");
+        }
+
+        #[test]
+        fn retracting_equals_counting_anew(rows in rows(), width in 1_usize..20) {
+            let values = columns(&rows);
+            let mut sliding = new(&values);
+            for end in 1..=rows.len() {
+                sliding.update_batch(&slice(&values, end - 1, end)).unwrap();
+                let start = end.saturating_sub(width);
+                if start > 0 {
+                    sliding.retract_batch(&slice(&values, start - 1, start)).unwrap();
+                }
+                prop_assert_eq!(sliding.evaluate().unwrap(), of(&slice(&values, start, end)));
+            }
+        }
+
+        #[test]
+        fn layout_never_matters(rows in rows()) {
+            let values = columns(&rows);
+            let expected = of(&values);
+            let layouts: [ArrayRef; 4] = [
+                Arc::new(texts::<LargeStringArray>(&rows)),
+                Arc::new(texts::<StringViewArray>(&rows)),
+                Arc::new(texts::<DictionaryArray<Int8Type>>(&rows)),
+                Arc::new(texts::<StringViewArray>(&[&[(Some(3), None)], rows.as_slice()].concat()).slice(1, rows.len())),
+            ];
+            for layout in layouts {
+                prop_assert_eq!(of(&[layout, Arc::clone(&values[1])]), expected.clone());
+            }
+        }
+
+        #[test]
+        fn groups_equal_one_accumulator_each(
+            rows in rows(),
+            groups in prop::collection::vec(0_usize..5, 60),
+            filter in prop::collection::vec(prop::option::weighted(0.9, prop::bool::weighted(0.8)), 60),
+            at in any::<prop::sample::Index>(),
+            first in 0_usize..6,
+        ) {
+            let values = columns(&rows);
+            let (groups, filter) = (&groups[..rows.len()], BooleanArray::from(filter[..rows.len()].to_vec()));
+            let expected: Vec<_> = (0..5)
+                .map(|group| {
+                    let kept: Vec<_> = (0..rows.len())
+                        .filter(|&row| groups[row] == group && filter.is_valid(row) && filter.value(row))
+                        .map(|row| rows[row])
+                        .collect();
+                    of(&columns(&kept))
+                })
+                .collect();
+            let new = || FrequencyGroupsAccumulator::<Fingerprint>::new(&[DataType::Utf8, DataType::Int8]);
+            let assert_expected = |accumulator: &mut FrequencyGroupsAccumulator<Fingerprint>, first: usize| {
+                let emitted = [EmitTo::First(first), EmitTo::All].map(|emit_to| accumulator.evaluate(emit_to).unwrap());
+                let emitted = emitted.iter().flat_map(|array| array.as_primitive::<Float64Type>().iter());
+                assert_eq!(emitted.map(ScalarValue::Float64).collect::<Vec<_>>(), expected);
+            };
+            let at = at.index(rows.len() + 1);
+
+            // Directly, in two batches.
+            let mut direct = new();
+            for (start, end) in [(0, at), (at, rows.len())] {
+                let part = slice(&values, start, end);
+                direct.update_batch(&part, &groups[start..end], Some(&filter.slice(start, end - start)), 5).unwrap();
+            }
+            assert_expected(&mut direct, first.min(5));
+
+            // One part by way of a partial aggregation's state, emitted in two steps, the other row by row.
+            let mut partial = new();
+            partial.update_batch(&slice(&values, 0, at), &groups[..at], Some(&filter.slice(0, at)), 5).unwrap();
+            let mut merged = new();
+            let first = first.min(5);
+            merged.merge_batch(&partial.state(EmitTo::First(first)).unwrap(), &(0..first).collect::<Vec<_>>(), 5).unwrap();
+            merged.merge_batch(&partial.state(EmitTo::All).unwrap(), &(first..5).collect::<Vec<_>>(), 5).unwrap();
+            let rest = filter.slice(at, rows.len() - at);
+            let converted = partial.convert_to_state(&slice(&values, at, rows.len()), Some(&rest)).unwrap();
+            merged.merge_batch(&converted, &groups[at..], 5).unwrap();
+            assert_expected(&mut merged, 0);
+        }
+    }
+
+    #[test]
+    fn a_value_that_never_came_cannot_leave() {
+        let values = columns(&[(Some(0), Some(1))]);
+        assert!(new(&values).retract_batch(&values).is_err());
+    }
+
+    #[test]
+    fn memory_is_accounted_for() {
+        let values = columns(&[(Some(3), Some(1)), (Some(1), Some(1))]);
+        let mut accumulator = new(&values);
+        let before = accumulator.size();
+        accumulator.update_batch(&values).unwrap();
+        assert!(accumulator.size() > before + TEXTS[3].len());
+    }
+}

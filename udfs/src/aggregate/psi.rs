@@ -22,7 +22,7 @@ const LEAST_SHARE: f64 = 1e-4;
     description = "Population stability index: the sum of (current - baseline) * ln(current / baseline) over the shares \
 of bins. By custom, below 0.1 nothing happened, above 0.25 the population has changed. The baseline is the smaller side: \
 false before true, 'baseline' before 'current'. Numbers are cut at the nine deciles of the baseline, interpolated \
-as NumPy's `quantile` does, equal ones merged; a bin holds its upper end. Any other type is compared value by \
+linearly, equal ones merged; a bin holds its upper end. Any other type is compared value by \
 value. A share counts as 0.0001 at least, so that an empty bin does not give infinity. Rows where either argument is null \
 are left out. Null with a single side, NaN if a number is NaN; more than two sides are an error. Memory grows with \
 the number of distinct values.",

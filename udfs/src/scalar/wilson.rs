@@ -26,7 +26,7 @@ Null if an argument is null or the total is zero. A negative number of successes
 +----------+----------+
 | low      | sure     |
 +----------+----------+
-| 0.094531 | 0.469070 |
+| 0.094531 | 0.46907  |
 +----------+----------+
 ```"#,
     argument(

@@ -86,3 +86,61 @@ pub(super) fn signature() -> Signature {
 pub(super) fn field(args: &WindowUDFFieldArgs) -> FieldRef {
     Arc::new(Field::new(args.name(), DataType::Float64, true))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Frames as any SQL clause may give them: bounds that never move back, empty ones included.
+    pub(crate) fn partitions() -> impl Strategy<Value = (Vec<Option<f64>>, Vec<Range<usize>>)> {
+        // Many equal values, magnitudes that swamp naive sums, and nulls.
+        let value = prop::option::weighted(
+            0.9,
+            prop::sample::select(vec![0.0, 1.0, 2.5, 1e9, 1e9 + 1.0, -3e-5, 7.0]),
+        );
+        prop::collection::vec((value, 0_usize..4, 0_usize..4), 0..80).prop_map(|rows| {
+            let (mut start, mut end) = (0, 0);
+            let frames = rows.iter().map(|&(_, start_step, end_step)| {
+                start = (start + start_step / 2).min(rows.len());
+                end = (end + end_step).min(rows.len());
+                start..end.max(start)
+            });
+            let frames = frames.collect();
+            (rows.iter().map(|row| row.0).collect(), frames)
+        })
+    }
+
+    pub(crate) fn scores<O: Others>(
+        values: &[Option<f64>],
+        frames: &[Range<usize>],
+    ) -> Vec<Option<f64>> {
+        let array: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+        let mut evaluator = OthersEvaluator::<O>::default();
+        let score = |frame| match evaluator.evaluate(&[Arc::clone(&array)], frame).unwrap() {
+            ScalarValue::Float64(score) => score,
+            other => panic!("{other:?} is no double"),
+        };
+        frames.iter().map(score).collect()
+    }
+
+    /// The non-null values of a row's frame without the row.
+    pub(crate) fn others(values: &[Option<f64>], frame: &Range<usize>, row: usize) -> Vec<f64> {
+        frame
+            .clone()
+            .filter(|&index| index != row)
+            .filter_map(|index| values[index])
+            .collect()
+    }
+
+    pub(crate) fn assert_close(actual: Option<f64>, expected: Option<f64>, row: usize) {
+        match (actual, expected) {
+            (None, None) => {}
+            (Some(actual), Some(expected)) => assert!(
+                (actual - expected).abs() <= 1e-9 * expected.abs().max(1.0),
+                "row {row}: {actual} is not {expected}"
+            ),
+            _ => panic!("row {row}: {actual:?} is not {expected:?}"),
+        }
+    }
+}

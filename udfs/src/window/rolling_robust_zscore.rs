@@ -133,3 +133,58 @@ impl Others for OrderOfOthers {
         (deviation != 0.0).then(|| (value - median) / (NORMAL * deviation))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::others::tests::{assert_close, others, partitions, scores};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn median(values: &mut [f64]) -> f64 {
+        values.sort_unstable_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            (values[middle - 1] + values[middle]) / 2.0
+        }
+    }
+
+    fn naive(value: f64, mut others: Vec<f64>) -> Option<f64> {
+        if others.len() < 2 {
+            return None;
+        }
+        let center = median(&mut others);
+        let deviation = median(
+            &mut others
+                .iter()
+                .map(|other| (other - center).abs())
+                .collect::<Vec<_>>(),
+        );
+        (deviation != 0.0).then(|| (value - center) / (1.4826 * deviation))
+    }
+
+    proptest! {
+        #[test]
+        fn any_frame_agrees_with_the_definition((values, frames) in partitions()) {
+            let actual = scores::<OrderOfOthers>(&values, &frames);
+            for (row, frame) in frames.iter().enumerate() {
+                let expected = values[row].and_then(|value| naive(value, others(&values, frame, row)));
+                assert_close(actual[row], expected, row);
+            }
+        }
+    }
+
+    #[test]
+    fn nan_is_noticed_and_forgotten() {
+        let values = [1.0, f64::NAN, 2.0, 4.0, 8.0].map(Some);
+        let frames: Vec<_> = (0..5_usize)
+            .map(|row| row.saturating_sub(2)..row + 1)
+            .collect();
+        let actual = scores::<OrderOfOthers>(&values, &frames);
+        assert_eq!(actual[0], None);
+        assert!(actual[2].is_some_and(f64::is_nan));
+        // others 2 and 4: median 3, deviation 1
+        assert_close(actual[4], Some(5.0 / 1.4826), 4);
+    }
+}

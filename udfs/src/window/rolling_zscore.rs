@@ -187,3 +187,56 @@ impl SlidingMoments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::others::tests::{assert_close, others, partitions, scores};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn naive(value: f64, others: &[f64]) -> Option<f64> {
+        let count = others.len() as f64;
+        // Differences from one of the values first: their mean is exact where that of the values is not.
+        let origin = *others.first()?;
+        let mean = others.iter().map(|other| other - origin).sum::<f64>() / count;
+        let squares: f64 = others
+            .iter()
+            .map(|other| (other - origin - mean).powi(2))
+            .sum();
+        let is_flat = others.iter().all(|&other| other == origin);
+        (count >= 2.0 && !is_flat)
+            .then(|| (value - origin - mean) / (squares / (count - 1.0)).sqrt())
+    }
+
+    proptest! {
+        #[test]
+        fn any_frame_agrees_with_the_definition((values, frames) in partitions()) {
+            let actual = scores::<MomentsOfOthers>(&values, &frames);
+            for (row, frame) in frames.iter().enumerate() {
+                let expected = values[row].and_then(|value| naive(value, &others(&values, frame, row)));
+                assert_close(actual[row], expected, row);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_left_leaves_no_trace() {
+        // A running sum would still carry the rounding of 1e200 squared.
+        let values = [1e200, f64::NAN, f64::INFINITY, 1.0, 2.0, 3.0, 4.0].map(Some);
+        let frames: Vec<_> = (0..7_usize)
+            .map(|row| row.saturating_sub(3)..row + 1)
+            .collect();
+        // (4 - 2) / sqrt(((1-2)² + (2-2)² + (3-2)²) / 2)
+        assert_eq!(scores::<MomentsOfOthers>(&values, &frames)[6], Some(2.0));
+    }
+
+    #[test]
+    fn frames_that_move_back_are_followed() {
+        let values = [1.0, 2.0, 3.0, 10.0].map(Some);
+        let frames = [0..4, 1..4, 0..2, 0..3];
+        let actual = scores::<MomentsOfOthers>(&values, &frames);
+        assert_eq!(actual[3], Some(8.0));
+        // (3 - 1.5) / sqrt(0.5)
+        assert_close(actual[2], Some(1.5 / 0.5_f64.sqrt()), 2);
+    }
+}

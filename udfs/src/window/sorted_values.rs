@@ -148,6 +148,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn agrees_with_sorting_anew(
             moves in prop::collection::vec((any::<bool>(), -40_i16..40), 1..3000),
