@@ -215,18 +215,24 @@ impl Interner {
     /// Appends the number of each value of `array` to `out`; [`NULL_ID`] for a null.
     pub(crate) fn intern(&mut self, array: &dyn Array, out: &mut Vec<u32>) -> Result<()> {
         if let Some(dictionary) = array.as_any_dictionary_opt() {
+            let values = dictionary.values();
+            if values.len() > array.len() {
+                // A few rows of a large dictionary, as a sliding frame takes in.
+                return self.intern(&take(values, dictionary.keys(), None)?, out);
+            }
+            if values.is_empty() {
+                out.resize(out.len() + array.len(), NULL_ID);
+                return Ok(());
+            }
             // The dictionary's values are few: each is looked up once, not once a row.
-            let mut values = Vec::with_capacity(dictionary.values().len());
-            self.intern(dictionary.values(), &mut values)?;
+            let mut ids = Vec::with_capacity(values.len());
+            self.intern(values, &mut ids)?;
             let nulls = dictionary.keys().nulls();
-            out.extend(
-                dictionary.normalized_keys().into_iter().enumerate().map(
-                    |(row, key)| match nulls {
-                        Some(nulls) if nulls.is_null(row) => NULL_ID,
-                        _ => values[key],
-                    },
-                ),
-            );
+            let keys = dictionary.normalized_keys().into_iter().enumerate();
+            out.extend(keys.map(|(row, key)| match nulls {
+                Some(nulls) if nulls.is_null(row) => NULL_ID,
+                _ => ids[key],
+            }));
             return Ok(());
         }
         out.reserve(array.len());
@@ -405,6 +411,15 @@ mod tests {
             expected
         );
         assert_eq!(ids(&StringArray::from_iter(values).slice(2, 3)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn dictionaries_of_any_size_number_their_rows() {
+        let nulls = DictionaryArray::<KeyInt8>::from_iter([None::<&str>, None]);
+        assert_eq!(ids(&nulls), [NULL_ID, NULL_ID]);
+        assert_eq!(ids(&nulls.slice(0, 0)), Vec::<u32>::new());
+        let large = DictionaryArray::<KeyInt8>::from_iter([Some("a"), Some("b"), None, Some("c")]);
+        assert_eq!(ids(&large.slice(2, 2)), [NULL_ID, 0]);
     }
 
     #[test]

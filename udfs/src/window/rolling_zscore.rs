@@ -94,15 +94,19 @@ impl Others for MomentsOfOthers {
         let others = self.before.moments().merged(&self.after.moments());
         // NaN among the others makes the deviation NaN and the score with it, as in any other aggregate.
         (others.count >= 2.0 && others.squares != 0.0)
-            .then(|| (value - others.mean) / (others.squares / (others.count - 1.0)).sqrt())
+            .then(|| others.difference(value) / (others.squares / (others.count - 1.0)).sqrt())
     }
 }
 
 /// Count, mean, and the sum of squared differences from the mean.
+///
+/// The mean is a sum of two doubles. With one, a mean of 1e9 is rounded by 1e-7, and values that differ by ones, as
+/// counters and clocks do, would keep half of their digits.
 #[derive(Debug, Default, Clone, Copy)]
 struct Moments {
     count: f64,
     mean: f64,
+    mean_rest: f64,
     squares: f64,
 }
 
@@ -111,9 +115,9 @@ impl Moments {
     #[inline]
     fn push(&mut self, value: f64) {
         self.count += 1.0;
-        let difference = value - self.mean;
-        self.mean += difference / self.count;
-        self.squares += difference * (value - self.mean);
+        let difference = self.difference(value);
+        self.move_mean(difference / self.count);
+        self.squares += difference * self.difference(value);
     }
 
     /// The moments of two samples together. T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating Formulae and a Pairwise
@@ -127,13 +131,33 @@ impl Moments {
             return *self;
         }
         let count = self.count + other.count;
-        let difference = other.mean - self.mean;
+        let difference = self.difference(other.mean) + other.mean_rest;
         let share = other.count / count;
-        Self {
+        let squares = self.squares + other.squares + difference * difference * self.count * share;
+        let mut merged = Self {
             count,
-            mean: self.mean + difference * share,
-            squares: self.squares + other.squares + difference * difference * self.count * share,
-        }
+            squares,
+            ..*self
+        };
+        merged.move_mean(difference * share);
+        merged
+    }
+
+    /// `value` − mean.
+    #[inline]
+    fn difference(&self, value: f64) -> f64 {
+        (value - self.mean) - self.mean_rest
+    }
+
+    /// Adds to the mean and keeps what rounding would drop: O. Møller, "Quasi Double-Precision in Floating Point
+    /// Addition" (1965), known as TwoSum.
+    #[inline]
+    fn move_mean(&mut self, step: f64) {
+        let step = step + self.mean_rest;
+        let sum = self.mean + step;
+        let taken = sum - self.mean;
+        self.mean_rest = (self.mean - (sum - taken)) + (step - taken);
+        self.mean = sum;
     }
 }
 
