@@ -28,18 +28,30 @@ impl Class {
     ///
     /// Looks at the byte where such a run would reach its length, then backwards: in prose nearly every look ends the
     /// matter for a whole word and the next. No byte is looked at twice.
-    pub(crate) fn next_run(&self, text: &[u8], from: usize, least: usize) -> Option<(usize, usize)> {
+    pub(crate) fn next_run(
+        &self,
+        text: &[u8],
+        from: usize,
+        least: usize,
+    ) -> Option<(usize, usize)> {
         let mut start = from;
         let mut known = from;
         loop {
             let reach = start + least;
-            match text.get(known..reach)?.iter().rposition(|&byte| !self.has(byte)) {
+            match text
+                .get(known..reach)?
+                .iter()
+                .rposition(|&byte| !self.has(byte))
+            {
                 Some(break_at) => {
                     start = known + break_at + 1;
                     known = reach;
                 }
                 None => {
-                    let rest = text[reach..].iter().take_while(|&&byte| self.has(byte)).count();
+                    let rest = text[reach..]
+                        .iter()
+                        .take_while(|&&byte| self.has(byte))
+                        .count();
                     return Some((start, reach + rest));
                 }
             }

@@ -97,7 +97,13 @@ const FOLDED_ASCII: [u8; 128] = {
 
 impl Shingles {
     fn new() -> Self {
-        Self { minima: [u64::MAX; LANES], folded: [0; CHUNK], length: 0, after_space: true, any: false }
+        Self {
+            minima: [u64::MAX; LANES],
+            folded: [0; CHUNK],
+            length: 0,
+            after_space: true,
+            any: false,
+        }
     }
 
     fn push_ascii(&mut self, mut bytes: &[u8]) {
@@ -163,7 +169,8 @@ impl Shingles {
         self.hash_folded(self.length);
         if !self.any && self.length > 0 {
             // Fewer than eight bytes: zeros stand for the missing, which no text has.
-            self.folded.copy_within(..self.length, SHINGLE - self.length);
+            self.folded
+                .copy_within(..self.length, SHINGLE - self.length);
             self.folded[..SHINGLE - self.length].fill(0);
             self.hash_folded(SHINGLE);
         }
@@ -337,10 +344,18 @@ mod tests {
     fn chunks_leave_no_trace() {
         for length in CHUNK - 20..CHUNK + 20 {
             for end in ["", " ", "  \n"] {
-                let text: String = (0..length).map(|n| char::from(b'a' + (n * n % 23) as u8)).collect();
-                assert_eq!(text_sketch(&format!("{text}{end}")), Some(by_shingles(&text)));
+                let text: String = (0..length)
+                    .map(|n| char::from(b'a' + (n * n % 23) as u8))
+                    .collect();
+                assert_eq!(
+                    text_sketch(&format!("{text}{end}")),
+                    Some(by_shingles(&text))
+                );
                 let text = text.replace('c', "é").replace('d', " ");
-                assert_eq!(text_sketch(&format!("{text}{end}")), Some(by_shingles(&text)));
+                assert_eq!(
+                    text_sketch(&format!("{text}{end}")),
+                    Some(by_shingles(&text))
+                );
             }
         }
     }
