@@ -2,7 +2,8 @@
 //!
 //! Modules in reading order: [`schema`] names every column once; [`ingest`] turns provider logs into rows; [`store`]
 //! keeps them as Delta tables; [`session`] builds the context that queries run in; [`catalog`] reads versioned SQL
-//! files; [`detect`] evaluates rules over windows; [`output`] and [`cli`] are what a person sees.
+//! files; [`detect`] evaluates rules over windows; [`suggest`] finds the name that was meant; [`output`] and [`cli`] are
+//! what a person sees.
 
 pub mod catalog;
 pub mod cli;
@@ -13,5 +14,6 @@ pub mod output;
 pub mod schema;
 pub mod session;
 pub mod store;
+pub mod suggest;
 
 pub use error::{Error, Result};
