@@ -1,1 +1,2 @@
 //! SQL functions.
+pub mod injection;
