@@ -252,7 +252,8 @@ fn missing_table(name: &str, engine: &Engine) -> (String, Option<String>) {
     }
     let mut known = engine.table_names();
     known.extend(Table::ALL.map(|table| table.name().to_string()));
-    let hint = nearest(name, known.iter().map(String::as_str)).map(|name| format!("did you mean `{name}`?"));
+    let hint = nearest(name, known.iter().map(String::as_str))
+        .map(|name| format!("did you mean `{name}`?"));
     (message, hint)
 }
 

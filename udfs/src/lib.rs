@@ -27,6 +27,7 @@
 
 pub mod aggregate;
 
+pub mod injection;
 pub mod pii;
 pub mod scalar;
 mod stats;
