@@ -12,8 +12,10 @@ pub mod json;
 pub mod record;
 pub mod time;
 
+mod arn;
 mod azure;
 mod bedrock;
+mod body;
 mod cloudtrail;
 mod enrich;
 mod envelope;
@@ -21,12 +23,14 @@ mod envoy;
 mod explain;
 mod gcp_audit;
 mod generic;
+mod guardrail;
 mod helicone;
 mod kong;
 mod langfuse;
 mod ledger;
 mod litellm;
 mod mask;
+mod names;
 mod otlp;
 mod provider_audit;
 mod reader;
@@ -34,6 +38,7 @@ mod source;
 mod split;
 #[cfg(test)]
 mod testing;
+mod tokens;
 mod vertex;
 mod worker;
 
