@@ -4,7 +4,9 @@
 //! their starts compared with the prefixes. That costs the same for ten prefixes as for a thousand, where a search
 //! for all of them at once slows with each. Prefixes and lengths are those that vendors publish for secret scanning.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 
 use super::{Finding, Kind, at, before, byte_entropy, run};
 use crate::text::runs::Class;
@@ -41,7 +43,13 @@ const PREFIXES: [(&[u8], Kind, Body, usize, usize); 38] = [
     (b"ghr_", Kind::GithubToken, Body::Alphanumeric, 36, 255),
     (b"github_pat_", Kind::GithubToken, Body::Token, 22, 255),
     (b"hf_", Kind::HuggingfaceToken, Body::Alphanumeric, 30, 64),
-    (b"api_org_", Kind::HuggingfaceToken, Body::Alphanumeric, 30, 64),
+    (
+        b"api_org_",
+        Kind::HuggingfaceToken,
+        Body::Alphanumeric,
+        30,
+        64,
+    ),
     (b"xoxa-", Kind::SlackToken, Body::Token, 11, usize::MAX),
     (b"xoxb-", Kind::SlackToken, Body::Token, 11, usize::MAX),
     (b"xoxc-", Kind::SlackToken, Body::Token, 11, usize::MAX),
@@ -79,16 +87,29 @@ pub(super) fn find(text: &[u8], out: &mut Vec<Finding>) {
             if kind == Kind::AwsAccessKey
                 && let Some((start, end)) = aws_secret_beside(text, end)
             {
-                out.push(Finding { kind: Kind::AwsSecretKey, start, end });
+                out.push(Finding {
+                    kind: Kind::AwsSecretKey,
+                    start,
+                    end,
+                });
             }
         }
     }
-    for word in [b"earer ", b"EARER "] {
-        out.extend(memmem::find_iter(text, word).filter_map(|stem| bearer(text, stem)));
+    for stem in &*BEARER {
+        out.extend(stem.find_iter(text).filter_map(|stem| bearer(text, stem)));
     }
     let mut pem = PemSearch::default();
-    out.extend(memmem::find_iter(text, b"PRIVATE KEY").filter_map(|label| pem.block(text, label)));
+    out.extend(
+        PRIVATE_KEY
+            .find_iter(text)
+            .filter_map(|label| pem.block(text, label)),
+    );
 }
+
+// Made once: making a searcher takes as long as searching a short text.
+static BEARER: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [Finder::new("earer "), Finder::new("EARER ")]);
+static PRIVATE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("PRIVATE KEY"));
 
 /// Kind and place of the key that the run `start..end` of token characters holds.
 fn judge(text: &[u8], start: usize, end: usize) -> Option<(Kind, usize, usize)> {
@@ -96,12 +117,22 @@ fn judge(text: &[u8], start: usize, end: usize) -> Option<(Kind, usize, usize)> 
     // A name in code may begin as a key does (`hf_`, `npm_`), but has no digits.
     let digits = || token.iter().filter(|byte| byte.is_ascii_digit()).count();
     match token[0] {
-        b'e' if token.starts_with(b"eyJ") => return jwt(text, end).map(|end| (Kind::Jwt, start, end)),
+        b'e' if token.starts_with(b"eyJ") => {
+            return jwt(text, end).map(|end| (Kind::Jwt, start, end));
+        }
         b's' if token.starts_with(b"sk-") => {
             // Kebab-case names are short words; a key has a long piece without a break.
-            let longest = token[3..].split(|byte| !byte.is_ascii_alphanumeric()).map(<[u8]>::len).max();
-            let kind = if token.starts_with(b"sk-ant-") { Kind::AnthropicKey } else { Kind::OpenaiKey };
-            return (token.len() >= 23 && longest >= Some(16) && digits() >= 2).then_some((kind, start, end));
+            let longest = token[3..]
+                .split(|byte| !byte.is_ascii_alphanumeric())
+                .map(<[u8]>::len)
+                .max();
+            let kind = if token.starts_with(b"sk-ant-") {
+                Kind::AnthropicKey
+            } else {
+                Kind::OpenaiKey
+            };
+            return (token.len() >= 23 && longest >= Some(16) && digits() >= 2)
+                .then_some((kind, start, end));
         }
         _ => {}
     }
@@ -113,14 +144,19 @@ fn judge(text: &[u8], start: usize, end: usize) -> Option<(Kind, usize, usize)> 
         return Some((Kind::AzureKey, start, end));
     }
     for (prefix, kind, body, least, most) in PREFIXES {
-        let Some(rest) = token.strip_prefix(prefix) else { continue };
+        let Some(rest) = token.strip_prefix(prefix) else {
+            continue;
+        };
         let whole = match body {
             Body::Token => true,
             Body::Alphanumeric => rest.iter().all(u8::is_ascii_alphanumeric),
-            Body::Upper => rest.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()),
+            Body::Upper => rest
+                .iter()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()),
         };
         let random = kind == Kind::AwsAccessKey || digits() > 0;
-        return (whole && random && (least..=most).contains(&rest.len())).then_some((kind, start, end));
+        return (whole && random && (least..=most).contains(&rest.len()))
+            .then_some((kind, start, end));
     }
     None
 }
@@ -144,10 +180,18 @@ fn bearer(text: &[u8], stem: usize) -> Option<Finding> {
         return None;
     }
     let start = stem + 6;
-    let end = start + run(text, start, |byte| TOKEN.has(byte) || b".~+/=".contains(&byte));
+    let end = start
+        + run(text, start, |byte| {
+            TOKEN.has(byte) || b".~+/=".contains(&byte)
+        });
     let token = &text[start..end];
-    let random = token.len() >= 16 && token.iter().any(u8::is_ascii_digit) && byte_entropy(token) >= 3.0;
-    random.then_some(Finding { kind: Kind::BearerToken, start, end })
+    let random =
+        token.len() >= 16 && token.iter().any(u8::is_ascii_digit) && byte_entropy(token) >= 3.0;
+    random.then_some(Finding {
+        kind: Kind::BearerToken,
+        start,
+        end,
+    })
 }
 
 /// Remembers that no end marker follows, so that many headers without one are not searched again and again.
@@ -161,7 +205,11 @@ impl PemSearch {
     fn block(&mut self, text: &[u8], name: usize) -> Option<Finding> {
         const BEGIN: &[u8] = b"-----BEGIN ";
         let after = &text[name + "PRIVATE KEY".len()..];
-        let closing: &[u8] = if after.starts_with(b" BLOCK") { b" BLOCK-----" } else { b"-----" };
+        let closing: &[u8] = if after.starts_with(b" BLOCK") {
+            b" BLOCK-----"
+        } else {
+            b"-----"
+        };
         if !after.starts_with(closing) {
             return None;
         }
@@ -169,7 +217,10 @@ impl PemSearch {
         // Longest in use before the name: "OPENSSH ", "ENCRYPTED ".
         let front = &text[name.saturating_sub(32)..name];
         let start = name - front.len() + memmem::rfind(front, BEGIN)?;
-        if !text[start + BEGIN.len()..name].iter().all(|byte| byte.is_ascii_uppercase() || *byte == b' ') {
+        if !text[start + BEGIN.len()..name]
+            .iter()
+            .all(|byte| byte.is_ascii_uppercase() || *byte == b' ')
+        {
             return None;
         }
         let body = header_end + base64_lines(&text[header_end..]);
@@ -187,12 +238,20 @@ impl PemSearch {
                         end + label,
                         |byte| byte == b'-',
                     );
-                    return Some(Finding { kind: Kind::PrivateKey, start, end: end + label + dashes });
+                    return Some(Finding {
+                        kind: Kind::PrivateKey,
+                        start,
+                        end: end + label + dashes,
+                    });
                 }
                 None => self.no_end_after = Some(reach),
             }
         }
-        (body > header_end).then_some(Finding { kind: Kind::PrivateKey, start, end: body })
+        (body > header_end).then_some(Finding {
+            kind: Kind::PrivateKey,
+            start,
+            end: body,
+        })
     }
 }
 

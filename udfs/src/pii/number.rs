@@ -69,7 +69,10 @@ pub(super) fn find(text: &[u8], groups: &mut Vec<Group>, out: &mut Vec<Finding>)
 
 #[inline(always)]
 fn count_digits(block: &[u8]) -> u8 {
-    block.iter().map(|byte| u8::from(byte.is_ascii_digit())).sum()
+    block
+        .iter()
+        .map(|byte| u8::from(byte.is_ascii_digit()))
+        .sum()
 }
 
 /// Reads the sequences that start in `from..to`; returns where reading stopped.

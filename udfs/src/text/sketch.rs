@@ -97,7 +97,13 @@ const FOLDED_ASCII: [u8; 128] = {
 
 impl Shingles {
     fn new() -> Self {
-        Self { minima: [u64::MAX; LANES], folded: [0; CHUNK], length: 0, after_space: true, any: false }
+        Self {
+            minima: [u64::MAX; LANES],
+            folded: [0; CHUNK],
+            length: 0,
+            after_space: true,
+            any: false,
+        }
     }
 
     fn push_ascii(&mut self, mut bytes: &[u8]) {
@@ -105,14 +111,17 @@ impl Shingles {
             self.make_room(4);
             let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.length));
             bytes = later;
+            let (folded, mut length, mut after_space) =
+                (&mut self.folded, self.length, self.after_space);
             for &byte in now {
-                let folded = FOLDED_ASCII[usize::from(byte) & 127];
-                let is_space = folded == b' ';
+                let lower = FOLDED_ASCII[usize::from(byte) & 127];
+                let is_space = lower == b' ';
                 // Written in any case, kept by moving on: no branch to mispredict at every word.
-                self.folded[self.length] = folded;
-                self.length += usize::from(!(is_space && self.after_space));
-                self.after_space = is_space;
+                folded[length] = lower;
+                length += usize::from(!(is_space & after_space));
+                after_space = is_space;
             }
+            (self.length, self.after_space) = (length, after_space);
         }
     }
 
@@ -145,15 +154,16 @@ impl Shingles {
 
     /// Hashes the shingles of the first `length` folded bytes.
     fn hash_folded(&mut self, length: usize) {
+        let minima = &mut self.minima;
         for shingle in self.folded[..length].array_windows::<SHINGLE>() {
             // Only where a character starts; continuation bytes are 10xxxxxx.
             if shingle[0] & 0xc0 != 0x80 {
                 let hash = hash(u64::from_le_bytes(*shingle));
-                let lane = &mut self.minima[(hash >> 58) as usize];
-                *lane = hash.min(*lane);
-                self.any = true;
+                let lane = (hash >> 58) as usize;
+                minima[lane] = hash.min(minima[lane]);
             }
         }
+        self.any |= length >= SHINGLE;
     }
 
     fn finish(mut self) -> Option<[u8; LANES]> {
@@ -163,7 +173,8 @@ impl Shingles {
         self.hash_folded(self.length);
         if !self.any && self.length > 0 {
             // Fewer than eight bytes: zeros stand for the missing, which no text has.
-            self.folded.copy_within(..self.length, SHINGLE - self.length);
+            self.folded
+                .copy_within(..self.length, SHINGLE - self.length);
             self.folded[..SHINGLE - self.length].fill(0);
             self.hash_folded(SHINGLE);
         }
@@ -337,10 +348,18 @@ mod tests {
     fn chunks_leave_no_trace() {
         for length in CHUNK - 20..CHUNK + 20 {
             for end in ["", " ", "  \n"] {
-                let text: String = (0..length).map(|n| char::from(b'a' + (n * n % 23) as u8)).collect();
-                assert_eq!(text_sketch(&format!("{text}{end}")), Some(by_shingles(&text)));
+                let text: String = (0..length)
+                    .map(|n| char::from(b'a' + (n * n % 23) as u8))
+                    .collect();
+                assert_eq!(
+                    text_sketch(&format!("{text}{end}")),
+                    Some(by_shingles(&text))
+                );
                 let text = text.replace('c', "é").replace('d', " ");
-                assert_eq!(text_sketch(&format!("{text}{end}")), Some(by_shingles(&text)));
+                assert_eq!(
+                    text_sketch(&format!("{text}{end}")),
+                    Some(by_shingles(&text))
+                );
             }
         }
     }
