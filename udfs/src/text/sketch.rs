@@ -41,8 +41,16 @@ pub fn text_sketch(text: &str) -> Option<[u8; LANES]> {
     if text.is_ascii() {
         shingles.push_ascii(text.as_bytes());
     } else {
-        for c in text.chars() {
-            shingles.push_char(c);
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let ascii = rest.bytes().take_while(u8::is_ascii).count();
+            if ascii > 0 {
+                shingles.push_ascii(&rest.as_bytes()[..ascii]);
+                rest = &rest[ascii..];
+            } else {
+                shingles.push_char(c);
+                rest = &rest[c.len_utf8()..];
+            }
         }
     }
     shingles.finish()
@@ -130,6 +138,12 @@ impl Shingles {
             self.push_ascii(&[c as u8]);
         } else if c.is_whitespace() {
             self.push_ascii(b" ");
+        } else if matches!(c, '\u{3041}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}') {
+            // Kana, ideographs, Hangul: no case, and three bytes each.
+            self.make_room(4);
+            c.encode_utf8(&mut self.folded[self.length..]);
+            self.length += 3;
+            self.after_space = false;
         } else {
             for lower in c.to_lowercase() {
                 self.make_room(4);
@@ -400,7 +414,7 @@ mod tests {
         }
 
         #[test]
-        fn equal_shingles_give_equal_sketches(text in "\\PC{1,80}") {
+        fn equal_shingles_give_equal_sketches(text in "\\PC{1,80}|[a-zÄжΣ日本かな한 \u{3000}]{1,80}") {
             if let Some(sketch) = text_sketch(&text) {
                 prop_assert_eq!(sketch, by_shingles(&text));
             }
