@@ -226,7 +226,9 @@ fn told(error: &clap::Error) -> ExitCode {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     output::note(&format!(
         "inferwatch: {}",
-        text.replace("\n  tip: ", "\nhint: ").trim_end()
+        text.replace("\n  tip: ", "\nhint: ")
+            .replace("\n\n", "\n")
+            .trim_end()
     ));
     ExitCode::from(FAILED)
 }
