@@ -12,6 +12,7 @@ use super::{CLEAR, Global, INTERRUPTED, repl, size};
 use crate::output::{Format, RowSink, Target, Written, table};
 use crate::query::{Engine, Failure, Parameters, Source, lexer};
 use crate::session::{self, SessionOptions};
+use crate::store::Store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -191,6 +192,10 @@ fn engine(args: &Args, global: &Global) -> anyhow::Result<Engine> {
         spill_parent: Some(global.store.clone()),
         local_files: true,
     })?;
+    // Without a store there are files to ask, and functions.
+    if Store::is_at(&global.store) {
+        Store::open(&global.store)?.register(&context)?;
+    }
     let mut parameters = Parameters::default();
     for (name, value) in &args.params {
         parameters.set(name, value);
