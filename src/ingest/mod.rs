@@ -5,8 +5,10 @@ pub mod json;
 pub mod record;
 pub mod time;
 
+mod address;
 mod azure;
 mod bedrock;
+mod body;
 mod cloudtrail;
 mod envoy;
 mod gcp_audit;
