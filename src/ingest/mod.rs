@@ -17,8 +17,10 @@ mod helicone;
 mod kong;
 mod langfuse;
 mod litellm;
+mod names;
 mod otlp;
 mod provider_audit;
+mod tokens;
 mod vertex;
 
 #[cfg(test)]

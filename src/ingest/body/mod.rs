@@ -8,8 +8,8 @@ pub(crate) mod gemini;
 pub(crate) mod openai;
 
 mod filters;
-mod open;
-mod parts;
+pub(crate) mod open;
+pub(crate) mod parts;
 mod responses;
 mod usage;
 

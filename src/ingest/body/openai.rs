@@ -56,7 +56,7 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     };
     settings(root, row);
     let known = if let Some(messages) = root.get("messages") {
-        chat(messages, row);
+        self::messages(messages, Direction::Input, row);
         true
     } else if let Some(prompt) = root.get("prompt") {
         prompts(prompt, row);
@@ -122,22 +122,24 @@ fn settings<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
     }
 }
 
-fn chat<'a>(messages: Value<'a>, row: &mut CallRow<'a>) {
-    let messages: Vec<_> = messages.structure().items_or_self().collect();
+/// The messages of a request, or of a log that has messages alone.
+pub(crate) fn messages<'a>(list: Value<'a>, direction: Direction, row: &mut CallRow<'a>) {
+    let messages: Vec<_> = list.structure().items_or_self().collect();
     let mut has_system = false;
     for (number, message) in messages.iter().enumerate() {
         let role = message.get("role").and_then(Value::as_str);
         let role = role.map(plain_role);
         has_system |= role == Some("system");
-        let turn = Turn::new(Direction::Input, role, number);
-        message_parts(*message, turn, row);
+        message_parts(*message, Turn::new(direction, role, number), row);
     }
-    let call = &mut row.call;
-    call.message_count = call
-        .message_count
-        .or_else(|| i32::try_from(messages.len()).ok());
-    call.system_prompt_present = call.system_prompt_present.or(Some(has_system));
-    call.media_count.get_or_insert(0);
+    if direction == Direction::Input {
+        let call = &mut row.call;
+        call.message_count = call
+            .message_count
+            .or_else(|| i32::try_from(messages.len()).ok());
+        call.system_prompt_present = call.system_prompt_present.or(Some(has_system));
+        call.media_count.get_or_insert(0);
+    }
 }
 
 /// OpenAI calls its newer system prompt a developer's, and its older tool answers a function's.

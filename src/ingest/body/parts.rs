@@ -183,6 +183,30 @@ fn scrub(value: Value<'_>) {
     }
 }
 
+/// The same, and every text that is taken out becomes a part.
+pub(crate) fn scrub_into<'a>(
+    value: Value<'a>,
+    turn: Turn<'a>,
+    part_type: PartType,
+    row: &mut CallRow<'a>,
+) {
+    if value.as_str().is_some_and(|text| code(text).is_none()) {
+        value.mark("content");
+        turn.leaves(row, part_type, value);
+    }
+    for item in value.items() {
+        scrub_into(item, turn, part_type, row);
+    }
+    for (key, inner) in value.entries() {
+        if code(key).is_some() {
+            scrub_into(inner, turn, part_type, row);
+        } else {
+            inner.mark("content");
+            turn.leaves(row, part_type, inner);
+        }
+    }
+}
+
 /// Pieces of a text that came in a stream, as one text.
 pub(crate) fn join<'a>(keeper: Value<'a>, pieces: &[&'a str]) -> Option<&'a str> {
     match pieces {
