@@ -5,7 +5,9 @@ pub mod json;
 pub mod record;
 pub mod time;
 
+mod action_class;
 mod address;
+mod arn;
 mod azure;
 mod bedrock;
 mod body;
@@ -13,6 +15,7 @@ mod cloudtrail;
 mod envoy;
 mod gcp_audit;
 mod generic;
+mod guardrail;
 mod helicone;
 mod kong;
 mod langfuse;
