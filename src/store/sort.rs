@@ -226,13 +226,13 @@ fn row_bytes(batch: &RecordBatch) -> Vec<usize> {
 }
 
 /// The sort key of rows, as bytes that compare as the rows do.
-struct Keys {
+pub(super) struct Keys {
     columns: Vec<usize>,
     converter: RowConverter,
 }
 
 impl Keys {
-    fn new(table: Table) -> Result<Keys> {
+    pub(super) fn new(table: Table) -> Result<Keys> {
         let schema = table.schema();
         let columns = layout::sort_columns(table);
         let nulls_last = arrow::compute::SortOptions {
@@ -248,7 +248,7 @@ impl Keys {
         })
     }
 
-    fn rows(&self, batch: &RecordBatch) -> Result<Rows> {
+    pub(super) fn rows(&self, batch: &RecordBatch) -> Result<Rows> {
         let columns: Vec<ArrayRef> = self
             .columns
             .iter()
