@@ -438,15 +438,18 @@ impl Seek for SharedFile {
 /// Rows of one period in spilled runs.
 pub(super) struct SpilledRows {
     table: Table,
-    segments: Vec<(Arc<Run>, Range<usize>)>,
+    segments: Vec<Segment>,
 }
+
+/// Some batches of a run.
+type Segment = (Arc<Run>, Range<usize>);
 
 /// Every period of some runs, with where its rows are.
 fn merged_periods(
     table: Table,
     runs: &[Arc<Run>],
 ) -> impl Iterator<Item = (i64, PeriodRows)> + use<> {
-    let mut periods: BTreeMap<i64, Vec<(Arc<Run>, Range<usize>)>> = BTreeMap::new();
+    let mut periods: BTreeMap<i64, Vec<Segment>> = BTreeMap::new();
     for run in runs {
         for (period, range) in &run.segments {
             periods
@@ -494,7 +497,7 @@ impl Cursor {
 }
 
 impl Merge {
-    fn new(table: Table, segments: &[(Arc<Run>, Range<usize>)]) -> Result<Merge> {
+    fn new(table: Table, segments: &[Segment]) -> Result<Merge> {
         let keys = Keys::new(table)?;
         let mut cursors = Vec::new();
         for (run, range) in segments {

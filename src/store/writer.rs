@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -270,7 +270,7 @@ impl StoreWriter {
         let mut current: Option<PartitionWriter<'_>> = None;
         for batch in rows.sorted()? {
             let batch = batch?;
-            let keys = [caller, model].map(|column| batch.column(column).clone());
+            let keys = [caller, model].map(|column| Arc::clone(batch.column(column)));
             let callers = keys[0].as_string::<i32>();
             let models = keys[1].as_string::<i32>();
             let mut pending = 0..0;

@@ -1123,3 +1123,82 @@ fn a_folder_that_is_not_a_store_is_left_alone() {
     assert!(error.hint().is_some());
     assert_eq!(files_below(folder.path()).len(), 1);
 }
+
+/// Makes a store for other engines to open, with what they must find: `tests/interop/run.sh` runs it.
+#[tokio::test]
+#[ignore = "writes to a folder that the environment names"]
+async fn interop_store() {
+    let folder = std::env::var_os("INFERWATCH_INTEROP")
+        .map(PathBuf::from)
+        .expect("a folder in INFERWATCH_INTEROP");
+    let store = open(&folder);
+    let mut random = StdRng::seed_from_u64(4);
+    let hostile = [
+        "../../x",
+        "a=b/c%",
+        "%2E%2E",
+        "é \u{1F600}",
+        "arn:aws:iam::1:user/bob",
+        "a b+c&d#e?f",
+        "quote'\"s",
+        "alice",
+    ];
+    // Past a checkpoint.
+    for round in 0..60 {
+        let (mut calls, mut content) = (CallBuilder::default(), ContentBuilder::default());
+        for n in 0..40 {
+            let caller =
+                [None, Some(""), Some(hostile[n % hostile.len()])][random.random_range(0..3)];
+            let time = TEN + round / 20 * HOUR + random.random_range(0..HOUR);
+            let row = call(
+                time,
+                caller,
+                Some(["gpt-4o", "claude/3"][n % 2]),
+                random.random_range(0..1_000_000),
+            );
+            let text = "prompt ".repeat(random.random_range(0..100));
+            content.append(&Content {
+                event_time: row.event_time,
+                event_id: row.event_id,
+                caller: row.caller,
+                model: row.model,
+                source_format: row.source_format,
+                source_offset: row.source_offset,
+                direction: "input",
+                seq: 1,
+                part_type: "text",
+                text: Some(&text),
+                hour: row.hour,
+                ..Content::default()
+            });
+            calls.append(&row);
+        }
+        let mut writer = store.writer(WriteOptions::default()).expect("a writer");
+        writer
+            .write(Table::Calls, calls.finish())
+            .expect("rows are taken");
+        writer
+            .write(Table::Content, content.finish())
+            .expect("rows are taken");
+        writer.commit(&transactions(round)).expect("a commit");
+    }
+    let mut expected = serde_json::Map::new();
+    for (table, tokens, text) in [
+        ("calls", "sum(input_tokens)", "event_id"),
+        ("content", "0", "text"),
+    ] {
+        let sql = format!(
+            "SELECT count(*), count(caller), count(DISTINCT caller), CAST({tokens} AS BIGINT), sum(source_offset), \
+             CAST(sum(length({text})) AS BIGINT), CAST(min(event_time) AS BIGINT), CAST(max(event_time) AS BIGINT) FROM {table}"
+        );
+        let batches = query(&store, &sql).await;
+        let row: Vec<i64> = batches[0]
+            .columns()
+            .iter()
+            .map(|column| column.as_primitive::<Int64Type>().value(0))
+            .collect();
+        expected.insert(table.to_owned(), row.into());
+    }
+    let expected = serde_json::Value::Object(expected).to_string();
+    std::fs::write(folder.join("expected.json"), expected).expect("written");
+}
