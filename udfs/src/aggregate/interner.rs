@@ -212,6 +212,14 @@ impl Interner {
         Self { ids, key_bytes: 0 }
     }
 
+    /// How many distinct values were seen.
+    pub(crate) fn len(&self) -> usize {
+        match &self.ids {
+            Ids::Fixed(ids) => ids.len(),
+            Ids::Bytes(ids) => ids.len(),
+        }
+    }
+
     /// Appends the number of each value of `array` to `out`; [`NULL_ID`] for a null.
     pub(crate) fn intern(&mut self, array: &dyn Array, out: &mut Vec<u32>) -> Result<()> {
         if let Some(dictionary) = array.as_any_dictionary_opt() {
