@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use datafusion::common::{DataFusionError, SchemaError, Span};
+use datafusion::common::{Column, DataFusionError, SchemaError, Span};
 use unicode_width::UnicodeWidthStr;
 
 use super::lexer::{Kind, Token, tokens};
@@ -191,6 +191,7 @@ fn describe(root: &DataFusionError, engine: &Engine) -> (String, Option<String>)
                         format!("did you mean `{name}`?")
                     }
                 });
+                let hint = hint.or_else(|| all_of(valid_fields));
                 let message = match &field.relation {
                     Some(table) => format!("column `{}` not found in `{table}`", field.name),
                     None => format!("column `{}` not found", field.name),
@@ -221,6 +222,14 @@ fn describe(root: &DataFusionError, engine: &Engine) -> (String, Option<String>)
         | DataFusionError::Configuration(message) => (first_paragraph(message), None),
         other => (first_paragraph(&other.strip_backtrace()), None),
     }
+}
+
+/// The columns that there are, if they are few.
+fn all_of(fields: &[Column]) -> Option<String> {
+    let names: Vec<&str> = fields.iter().map(|column| column.name.as_str()).collect();
+    (1..=12)
+        .contains(&names.len())
+        .then(|| format!("columns here: {}", names.join(", ")))
 }
 
 fn missing_table(name: &str, engine: &Engine) -> (String, Option<String>) {
