@@ -27,10 +27,10 @@ Examples:
     echo \"SHOW TABLES; DESCRIBE calls\" | inferwatch sql
 
 Output:
-  Without `--format` a terminal gets a table, anything else one JSON object per line. In a table, control
-  and hidden characters of the data show as `\\u{1b}`, so that a log line cannot command the terminal, and a
-  missing value is `NULL`. In CSV a missing value is empty and an empty text is `\"\"`. In JSON, numbers keep
-  every digit, NaN and infinity are `null`, binary is hexadecimal.
+  Without `--format` a terminal gets a table, anything else one JSON object per line.
+  In a table, control and hidden characters of the data show as `\\u{1b}`, so that a log line cannot
+  command the terminal, and a missing value is `NULL`. In CSV a missing value is empty and an empty
+  text is `\"\"`. In JSON, numbers keep every digit, NaN and infinity are `null`, binary is hex.
   Results of several statements follow one another.
 
 Without a query, and on a terminal, the shell starts: `\\?` shows its commands.";

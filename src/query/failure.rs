@@ -220,6 +220,7 @@ fn describe(root: &DataFusionError, engine: &Engine) -> (String, Option<String>)
         DataFusionError::Execution(message)
         | DataFusionError::NotImplemented(message)
         | DataFusionError::Configuration(message) => (first_paragraph(message), None),
+        DataFusionError::ArrowError(error, _) => (first_paragraph(&error.to_string()), None),
         other => (first_paragraph(&other.strip_backtrace()), None),
     }
 }
@@ -379,7 +380,7 @@ fn first_paragraph(message: &str) -> String {
         .split("\nThis issue was likely caused by a bug")
         .next()
         .unwrap_or(message);
-    lower_first(message.trim())
+    lower_first(&message.trim().replace('\t', "  "))
 }
 
 /// Messages begin in lower case, unless their first word is written in capitals.
