@@ -3,6 +3,7 @@
 //! A new subcommand is a module, a variant of `Command` and an arm in [`run`].
 
 mod completions;
+mod ingest;
 mod interrupt;
 mod repl;
 mod size;
@@ -169,6 +170,7 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Ingest(ingest::Args),
     Sql(sql::Args),
     Completions(completions::Args),
 }
@@ -183,6 +185,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Err(told) => return Ok(told),
     };
     match &cli.command {
+        Command::Ingest(args) => ingest::run(args, &cli.global),
         Command::Sql(args) => sql::run(args, &cli.global),
         Command::Completions(args) => completions::run(args, &cli.global),
     }

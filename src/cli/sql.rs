@@ -12,6 +12,7 @@ use super::{CLEAR, Global, INTERRUPTED, repl, size};
 use crate::output::{Format, RowSink, Target, Written, table};
 use crate::query::{Engine, Failure, Parameters, Source, lexer};
 use crate::session::{self, SessionOptions};
+use crate::store::Store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -188,9 +189,13 @@ fn engine(args: &Args, global: &Global) -> anyhow::Result<Engine> {
     let context = session::context(&SessionOptions {
         memory_limit: args.memory_limit,
         target_partitions: args.threads,
-        spill_parent: Some(global.store.clone()),
+        spill_parent: Some(global.store.join("spill")),
         local_files: true,
     })?;
+    // Without a store there are files to ask, and functions.
+    if Store::is_at(&global.store) {
+        Store::open(&global.store)?.register(&context)?;
+    }
     let mut parameters = Parameters::default();
     for (name, value) in &args.params {
         parameters.set(name, value);
