@@ -43,9 +43,9 @@ Examples:
     inferwatch sql \"SELECT count(*) FROM 'logs/*.parquet'\"
 
 Settings:
-  A flag wins over its environment variable, that over `inferwatch.toml` (in the working folder, else in
-  ~/.config/inferwatch), that over the default. The file takes every long flag by its name: global flags at
-  the top, those of a subcommand in a table of its name, as in
+  A flag wins over its environment variable, that over `inferwatch.toml` (in the working folder,
+  else in ~/.config/inferwatch), that over the default. The file takes every long flag by its name:
+  global flags at the top, those of a subcommand in a table of its name, as in
     store = \"/var/lib/inferwatch\"
     [sql]
     max-rows = 200
