@@ -1,5 +1,8 @@
 //! The command line: one file per subcommand, each with its arguments and its `run`.
 
+pub mod check;
+pub mod test;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -44,7 +47,10 @@ pub struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Check(check::Args),
+    Test(test::Args),
+}
 
 /// Runs the program on its arguments.
 ///
@@ -52,8 +58,10 @@ enum Command {}
 /// Whatever the subcommand could not do.
 pub fn run() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let _ = &cli.global;
-    match cli.command {}
+    match &cli.command {
+        Command::Check(args) => check::run(args, &cli.global),
+        Command::Test(args) => test::run(args, &cli.global),
+    }
 }
 
 /// Runs the program, prints the error if there is one, and gives the exit code.
