@@ -96,7 +96,7 @@ pub fn split(text: &str) -> Result<Split, Vec<Problem>> {
 }
 
 fn unknown_kind(kind: &str, line: usize) -> Problem {
-    let hint = super::nearest(kind, KINDS)
+    let hint = crate::suggest::nearest(kind, KINDS)
         .map(|near| format!("did you mean `{near}`?"))
         .unwrap_or_else(|| format!("one of {}", KINDS.join(", ")));
     Problem::error("L-HEADER", Some(line), format!("unknown block type `{kind}`")).hint(hint)

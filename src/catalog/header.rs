@@ -12,9 +12,9 @@ use toml::de::{DeTable, DeValue};
 use toml::value::Datetime;
 
 use super::block::Block;
-use super::nearest;
 use super::problem::Problem;
 use super::span::Span;
+use crate::suggest::nearest;
 
 /// Reads one block.
 #[derive(Debug)]

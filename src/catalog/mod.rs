@@ -11,7 +11,6 @@ mod case;
 pub mod check;
 mod header;
 mod lock;
-mod nearest;
 mod pinned;
 mod problem;
 mod rule;
@@ -27,7 +26,6 @@ pub use bounds::{Bounds, time_bounds};
 pub use case::{Case, Given, State};
 pub use header::{Header, Section};
 pub use lock::{Lock, Locked, meaning};
-pub use nearest::nearest;
 pub use problem::{Level, Problem};
 pub use rule::{Dedup, Mode, Param, ParamValue, Rule, RuleKind, Severity, Status, TIME_PARAMS};
 pub use span::Span;
@@ -35,6 +33,7 @@ pub use view::{BoundedView, View, register_views, views};
 pub(crate) use view::timestamp;
 
 use crate::error::{Error, Result};
+use crate::suggest::nearest;
 
 /// The files under `queries/`, as they were when the program was built.
 static EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/queries.rs"));

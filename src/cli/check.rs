@@ -5,35 +5,37 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::ValueEnum;
+use clap::builder::FalseyValueParser;
 
 use super::{CLEAR, FOUND, Global};
 use crate::catalog::check::{Checker, Report, lock_path};
 use crate::catalog::{Level, Pack};
 use crate::output;
+use crate::output::escape::visible_lines;
 
-/// Checks rule files: header, plan, lints. Offline; reads no data.
+/// Check rule files: header, plan, lints; offline, reads no data
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Rule files or folders; the rules inside the program when none is given.
+pub(super) struct Args {
+    /// Rule files or folders; the rules inside the program when none is given
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// How to print what was found.
-    #[arg(long, value_enum, default_value = "human", env = "INFERWATCH_FORMAT_CHECK")]
+    /// How to print what was found
+    #[arg(long, value_enum, default_value = "human", env = "INFERWATCH_CHECK_FORMAT")]
     format: ReportFormat,
-    /// Let warnings count as findings in the exit code.
-    #[arg(long)]
+    /// Let warnings count as findings in the exit code
+    #[arg(long, env = "INFERWATCH_CHECK_STRICT", value_parser = FalseyValueParser::new())]
     strict: bool,
-    /// Write the lock file `rules.lock` for the rules as they are, into the one folder given.
-    #[arg(long)]
+    /// Write the lock file `rules.lock` for the rules as they are, into the one folder given
+    #[arg(long, env = "INFERWATCH_CHECK_LOCK", value_parser = FalseyValueParser::new())]
     lock: bool,
 }
 
 /// How `check` and `test` print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
-    /// Lines for people.
+pub(super) enum ReportFormat {
+    /// Lines for people
     Human,
-    /// One JSON object.
+    /// One JSON object
     Json,
 }
 
@@ -41,8 +43,8 @@ pub enum ReportFormat {
 ///
 /// # Errors
 /// When a path cannot be read or written.
-pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Runtime::new()?;
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let runtime = super::runtime(None)?;
     let pack = read(&args.paths)?;
     let (report, rules) = runtime.block_on(async {
         let checker = Checker::new().await?;
@@ -56,16 +58,16 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     match args.format {
         ReportFormat::Human => {
             for problem in &report.problems {
-                output::data(&problem.to_string());
+                output::data(&visible_lines(&problem.to_string()))?;
                 if let Some(hint) = &problem.hint {
-                    output::data(&format!("  hint: {hint}"));
+                    output::data(&format!("  hint: {hint}"))?;
                 }
             }
             if !global.quiet {
-                output::data(&format!("{rules} rules: {errors} errors, {warnings} warnings"));
+                output::data(&format!("{rules} rules: {errors} errors, {warnings} warnings"))?;
             }
         }
-        ReportFormat::Json => output::data(&json(&report, rules).to_string()),
+        ReportFormat::Json => output::data(&json(&report, rules).to_string())?,
     }
     let is_found = errors > 0 || (args.strict && warnings > 0);
     Ok(ExitCode::from(if is_found { FOUND } else { CLEAR }))

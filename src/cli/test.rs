@@ -8,18 +8,19 @@ use super::{CLEAR, FAILED, FOUND, Global};
 use crate::catalog::Level;
 use crate::detect::CaseRunner;
 use crate::output;
+use crate::output::escape::visible_lines;
 
-/// Runs the tests inside rule files.
+/// Run the tests inside rule files
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Rule files or folders; the rules inside the program when none is given.
+pub(super) struct Args {
+    /// Rule files or folders; the rules inside the program when none is given
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Only tests of this rule; may be given more than once.
-    #[arg(long, value_name = "ID")]
+    /// Only tests of this rule; can be given again
+    #[arg(long, env = "INFERWATCH_TEST_RULE", value_name = "ID", value_delimiter = ',')]
     rule: Vec<String>,
-    /// How to print the results.
-    #[arg(long, value_enum, default_value = "human", env = "INFERWATCH_FORMAT_TEST")]
+    /// How to print the results
+    #[arg(long, value_enum, default_value = "human", env = "INFERWATCH_TEST_FORMAT")]
     format: ReportFormat,
 }
 
@@ -27,8 +28,8 @@ pub struct Args {
 ///
 /// # Errors
 /// When a path cannot be read.
-pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Runtime::new()?;
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let runtime = super::runtime(None)?;
     let pack = read(&args.paths)?;
     for id in &args.rule {
         pack.rule(id)?;
@@ -45,10 +46,10 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             match args.format {
                 ReportFormat::Human => {
                     if let Some(failure) = &result.failure {
-                        output::data(&format!("{}:{}: {} / {}", file.path.display(), case.line, file.rule.id, case.name));
-                        output::data(&format!("  {}", failure.replace('\n', "\n  ")));
+                        output::data(&format!("{}:{}: {} / {}", file.path.display(), case.line, file.rule.id, case.name))?;
+                        output::data(&visible_lines(&format!("  {}", failure.replace('\n', "\n  "))))?;
                     } else if global.verbose > 0 {
-                        output::data(&format!("ok {} / {} ({:.0?})", file.rule.id, case.name, result.elapsed));
+                        output::data(&format!("ok {} / {} ({:.0?})", file.rule.id, case.name, result.elapsed))?;
                     }
                 }
                 ReportFormat::Json => results.push(serde_json::json!({
@@ -66,16 +67,16 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     match args.format {
         ReportFormat::Human => {
             for problem in &broken {
-                output::data(&problem.to_string());
+                output::data(&visible_lines(&problem.to_string()))?;
             }
             if !global.quiet {
-                output::data(&format!("{total} tests of {} rules: {failed} failed", pack.rules.len()));
+                output::data(&format!("{total} tests of {} rules: {failed} failed", pack.rules.len()))?;
             }
         }
         ReportFormat::Json => {
             let problems: Vec<String> = broken.iter().map(ToString::to_string).collect();
             let summary = serde_json::json!({ "tests": total, "failed": failed, "results": results, "problems": problems });
-            output::data(&summary.to_string());
+            output::data(&summary.to_string())?;
         }
     }
     let code = if !broken.is_empty() {

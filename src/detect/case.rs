@@ -66,7 +66,7 @@ impl CaseRunner {
     pub async fn evaluate(&self, file: &RuleFile, case: &Case) -> Result<Evaluated> {
         let tables = given::tables(&self.context, case).await.map_err(|problem| Error::from(problem.at(&file.path)))?;
         for (table, batch) in tables {
-            let sorted = SortedTable::new(&batch.schema(), &[batch], table.time_column())?;
+            let sorted = SortedTable::new(batch.schema(), &[batch], table.time_column())?;
             self.context.deregister_table(table.name())?;
             self.context.register_table(table.name(), Arc::new(sorted))?;
         }

@@ -11,9 +11,10 @@ use datafusion::prelude::{SessionContext, col};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::catalog::{Case, Given, Problem, Span, nearest, timestamp};
+use crate::catalog::{Case, Given, Problem, Span, timestamp};
 use crate::error::Result;
 use crate::schema::Table;
+use crate::suggest::nearest;
 
 /// One batch for every table, empty for those that the test does not give.
 ///

@@ -22,25 +22,29 @@ use crate::error::Result;
 /// Rows of one table, sorted by its time column.
 #[derive(Debug, Clone)]
 pub struct SortedTable {
+    /// Every column of the table, loaded or not: views name them all.
+    schema: SchemaRef,
     rows: RecordBatch,
     times: TimestampMicrosecondArray,
     column: &'static str,
 }
 
 impl SortedTable {
-    /// Sorts batches by their time column.
+    /// Sorts batches by their time column. They may hold fewer columns than the table's schema: those that will be
+    /// read.
     ///
     /// # Errors
-    /// When the batches do not have the schema, or it has no such column of microseconds.
-    pub fn new(schema: &SchemaRef, batches: &[RecordBatch], column: &'static str) -> Result<SortedTable> {
-        let rows = concat_batches(schema, batches)?;
-        let index = schema.index_of(column)?;
+    /// When the batches differ, or have no such column of microseconds.
+    pub fn new(schema: SchemaRef, batches: &[RecordBatch], column: &'static str) -> Result<SortedTable> {
+        let loaded = batches.first().map_or_else(|| Arc::clone(&schema), RecordBatch::schema);
+        let rows = concat_batches(&loaded, batches)?;
+        let index = loaded.index_of(column)?;
         let order = sort_to_indices(rows.column(index), Some(SortOptions { descending: false, nulls_first: true }), None)?;
         let rows = take_record_batch(&rows, &order)?;
         let times = rows.column(index).as_any().downcast_ref::<TimestampMicrosecondArray>().cloned().ok_or_else(|| {
             datafusion::error::DataFusionError::Plan(format!("`{column}` is not a time in microseconds"))
         })?;
-        Ok(SortedTable { rows, times, column })
+        Ok(SortedTable { schema, rows, times, column })
     }
 
     /// The rows in a half-open range of time.
@@ -64,7 +68,7 @@ impl SortedTable {
 
 impl TableProvider for SortedTable {
     fn schema(&self) -> SchemaRef {
-        self.rows.schema()
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -91,10 +95,24 @@ impl TableProvider for SortedTable {
         Self: 'async_trait,
     {
         let bounds = time_bounds(filters, self.column, |_| true);
-        let rows = self.between(bounds.from, bounds.to);
-        let partition = if rows.num_rows() == 0 { vec![] } else { vec![rows] };
-        let plan = MemorySourceConfig::try_new_exec(&[partition], self.schema(), projection.cloned());
-        Box::pin(async move { Ok(plan? as Arc<dyn ExecutionPlan>) })
+        let rows = self.project(&self.between(bounds.from, bounds.to), projection);
+        Box::pin(async move {
+            let rows = rows?;
+            let schema = rows.schema();
+            Ok(MemorySourceConfig::try_new_exec(&[vec![rows]], schema, None)? as Arc<dyn ExecutionPlan>)
+        })
+    }
+}
+
+impl SortedTable {
+    /// The columns at these positions of the table's schema.
+    fn project(&self, rows: &RecordBatch, projection: Option<&Vec<usize>>) -> QueryResult<RecordBatch> {
+        let Some(projection) = projection else {
+            return Ok(rows.clone());
+        };
+        let loaded = self.rows.schema();
+        let indices = projection.iter().map(|index| loaded.index_of(self.schema.field(*index).name()));
+        Ok(rows.project(&indices.collect::<Result<Vec<_>, _>>()?)?)
     }
 }
 
@@ -111,7 +129,7 @@ mod tests {
         ]));
         let time = TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC");
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(time), Arc::new(Int64Array::from(times.to_vec()))]);
-        SortedTable::new(&schema, &[batch.expect("fits")], "event_time").expect("valid")
+        SortedTable::new(schema, &[batch.expect("fits")], "event_time").expect("valid")
     }
 
     #[test]

@@ -9,8 +9,9 @@ use datafusion::sql::sqlparser::ast;
 
 use super::{Planned, line_of};
 use crate::catalog::pinned::{ATLAS, OWASP, Pinned};
-use crate::catalog::{Lock, Mode, Problem, RuleFile, Status, nearest, time_bounds};
+use crate::catalog::{Lock, Mode, Problem, RuleFile, Status, time_bounds};
 use crate::schema::Table;
+use crate::suggest::nearest;
 
 /// What the header alone shows.
 pub(super) fn header(file: &RuleFile, problems: &mut Vec<Problem>) {

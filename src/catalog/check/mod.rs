@@ -24,10 +24,11 @@ use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast;
 
 use super::view::timestamp;
-use super::{BoundedView, Lock, Locked, Pack, Problem, RuleFile, TIME_PARAMS, meaning, nearest, views};
+use super::{BoundedView, Lock, Locked, Pack, Problem, RuleFile, TIME_PARAMS, meaning, views};
 use crate::error::Result;
 use crate::schema::Table;
 use crate::session::{self, SessionOptions};
+use crate::suggest::nearest;
 
 /// A context in which every table exists and is empty.
 pub struct Checker {
@@ -77,7 +78,6 @@ impl Checker {
             target_partitions: Some(1),
             ..SessionOptions::default()
         })?;
-        context.state_ref().write().config_mut().options_mut().sql_parser.collect_spans = true;
         let mut schemas = BTreeMap::new();
         for table in Table::ALL {
             schemas.insert(table.name().to_string(), table.schema());
