@@ -27,7 +27,7 @@ pub use case::{Case, Given, State};
 pub use header::{Header, Section};
 pub use lock::{Lock, Locked, meaning};
 pub use problem::{Level, Problem};
-pub use rule::{Dedup, Mode, Param, ParamValue, Rule, RuleKind, Severity, Status, TIME_PARAMS};
+pub use rule::{Dedup, Mode, Param, ParamValue, Rule, RuleKind, Severity, Status, ENGINE_PARAMS};
 pub use span::Span;
 pub use view::{BoundedView, View, register_views, views};
 pub(crate) use view::timestamp;

@@ -6,6 +6,7 @@ use super::block::Block;
 use super::header::{Header, Place, Section, integer, number};
 use super::problem::Problem;
 use super::span::Span;
+use super::view::timestamp;
 use datafusion::common::ScalarValue;
 
 /// How much a finding matters. Ordered.
@@ -220,7 +221,7 @@ impl Param {
         };
         let is_word = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if !is_word || TIME_PARAMS.contains(&name) {
+        if !is_word || ENGINE_PARAMS.contains(&name) {
             section.fault_at("default", format!("`{name}` cannot be the name of a parameter"));
         }
         let param = Param {
@@ -272,7 +273,7 @@ impl Param {
 }
 
 /// The parameters that every query gets from the engine.
-pub const TIME_PARAMS: [&str; 3] = ["window_start", "window_end", "baseline_start"];
+pub const ENGINE_PARAMS: [&str; 4] = ["window_start", "window_end", "baseline_start", "min_history"];
 
 /// A rule's header.
 #[derive(Debug, Clone, PartialEq)]
@@ -471,6 +472,17 @@ impl Rule {
             let _ = write!(text, "\n{} {}", param.name, param.default.json());
         }
         text
+    }
+
+    /// The values of [`ENGINE_PARAMS`] for a window.
+    pub(crate) fn engine_values(&self, start: i64, end: i64) -> [(&'static str, ScalarValue); 4] {
+        let [window_start, window_end, baseline_start, min_history] = ENGINE_PARAMS;
+        [
+            (window_start, timestamp(start)),
+            (window_end, timestamp(end)),
+            (baseline_start, timestamp(start - self.baseline.map_or(0, |baseline| baseline.0))),
+            (min_history, self.min_history.into()),
+        ]
     }
 
     /// The parameter of that name.

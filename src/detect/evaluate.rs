@@ -140,12 +140,7 @@ impl<'a> Prepared<'a> {
     pub fn bound(&self, window: Window) -> Result<LogicalPlan> {
         let mut values: Vec<(&str, ScalarValue)> =
             self.params.iter().map(|(param, value)| (param.name.as_str(), value.scalar())).collect();
-        let baseline = self.file.rule.baseline.map_or(0, |baseline| baseline.0);
-        values.extend([
-            ("window_start", timestamp(window.start)),
-            ("window_end", timestamp(window.end)),
-            ("baseline_start", timestamp(window.start - baseline)),
-        ]);
+        values.extend(self.file.rule.engine_values(window.start, window.end));
         Ok(self.plan.clone().with_param_values(values)?)
     }
 

@@ -23,8 +23,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast;
 
-use super::view::timestamp;
-use super::{BoundedView, Lock, Locked, Pack, Problem, RuleFile, TIME_PARAMS, meaning, views};
+use super::{BoundedView, Lock, Locked, Pack, Problem, RuleFile, ENGINE_PARAMS, meaning, views};
 use crate::error::Result;
 use crate::schema::Table;
 use crate::session::{self, SessionOptions};
@@ -144,8 +143,8 @@ impl Checker {
         let names = open.get_parameter_names().map_err(fault)?;
         for name in &names {
             let name = name.trim_start_matches('$');
-            if !TIME_PARAMS.contains(&name) && file.rule.param(name).is_none() {
-                let known = file.rule.params.iter().map(|param| param.name.as_str()).chain(TIME_PARAMS);
+            if !ENGINE_PARAMS.contains(&name) && file.rule.param(name).is_none() {
+                let known = file.rule.params.iter().map(|param| param.name.as_str()).chain(ENGINE_PARAMS);
                 let hint = nearest(name, known).map(|near| format!("did you mean `${near}`?"));
                 let line = line_of(&file.sql, &format!("${name}"));
                 return Err(Box::new(Problem::error("L-SCHEMA", line, format!("`${name}` is not a parameter of the rule")).hint(hint)));
@@ -160,9 +159,7 @@ impl Checker {
         };
         let mut values: HashMap<String, ScalarValue> =
             rule.params.iter().map(|param| (param.name.clone(), param.default.scalar())).collect();
-        for (name, instant) in TIME_PARAMS.into_iter().zip([window.start, window.end, window.baseline_start]) {
-            values.insert(name.to_string(), timestamp(instant));
-        }
+        values.extend(rule.engine_values(window.start, window.end).map(|(name, value)| (name.to_string(), value)));
         let bound = open.clone().with_param_values(values).map_err(fault)?;
         let optimised = state.optimize(&bound).map_err(fault)?;
         Ok(Planned {
