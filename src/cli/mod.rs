@@ -2,13 +2,16 @@
 //!
 //! A new subcommand is a module, a variant of `Command` and an arm in [`run`].
 
+mod check;
 mod completions;
 mod generate;
 mod ingest;
 mod interrupt;
 mod repl;
 mod size;
+mod run;
 mod sql;
+mod test;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -174,6 +177,9 @@ enum Command {
     Ingest(ingest::Args),
     Generate(generate::Args),
     Sql(sql::Args),
+    Check(check::Args),
+    Test(test::Args),
+    Run(run::Args),
     Completions(completions::Args),
 }
 
@@ -190,6 +196,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Ingest(args) => ingest::run(args, &cli.global),
         Command::Generate(args) => generate::run(args, &cli.global),
         Command::Sql(args) => sql::run(args, &cli.global),
+        Command::Check(args) => check::run(args, &cli.global),
+        Command::Test(args) => test::run(args, &cli.global),
+        Command::Run(args) => run::run(args, &cli.global),
         Command::Completions(args) => completions::run(args, &cli.global),
     }
 }
