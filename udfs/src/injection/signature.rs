@@ -19,8 +19,8 @@
 //! clean = ["ignore the noise"]
 //! ```
 //!
-//! Optional: `regex`, byte regular expressions on the folded text (lower case, ASCII classes), each looked for only where its `needs`
-//! literal is present; `roles`, where the signature is live (default: all but system and assistant); `after`, the number of words that
+//! Optional: `regex`, byte regular expressions on the folded text (lower case, ASCII classes), each looked for only where one of
+//! the words in `needs` is present; `roles`, where the signature is live (default: all but system and assistant); `after`, the number of words that
 //! must precede the match; `signal`, with `least`, to weigh one of the counts in [`Signals`](super::Signals).
 
 use std::collections::BTreeMap;
@@ -37,9 +37,9 @@ pub(crate) struct SignatureFile {
     /// Version of the format; 1.
     #[serde(default)]
     pub(crate) version: Option<u32>,
-    /// Fragments that stage one looks for. What the patterns need beyond these is derived.
+    /// In how many of a thousand ordinary texts a word begins so; see [`coverage`](super::coverage).
     #[serde(default)]
-    pub(crate) stems: Vec<String>,
+    pub(crate) frequency: BTreeMap<String, u32>,
     /// Words that are recognised with a typing error.
     #[serde(default)]
     pub(crate) misspelt: Vec<String>,
@@ -143,7 +143,7 @@ impl SignatureFile {
 
     /// Adds what `other` holds; a class that both hold has the words of both.
     pub(crate) fn merge(&mut self, other: Self) {
-        self.stems.extend(other.stems);
+        self.frequency.extend(other.frequency);
         self.misspelt.extend(other.misspelt);
         for (name, terms) in other.class {
             self.class.entry(name).or_default().extend(terms);
@@ -182,10 +182,7 @@ impl Signature {
             return Err(SignatureError::of(&self.id, "nothing to match: give `patterns`, `regex` or `signal`"));
         }
         if !self.regex.is_empty() && self.needs.is_empty() {
-            return Err(SignatureError::of(&self.id, "`regex` wants `needs`: literals of four bytes or more, one of which each match contains"));
-        }
-        if let Some(short) = self.needs.iter().find(|literal| literal.len() < 4) {
-            return Err(SignatureError::of(&self.id, format!("`{short}` in `needs` is shorter than four bytes")));
+            return Err(SignatureError::of(&self.id, "`regex` wants `needs`: words, one of which each match contains"));
         }
         Ok(())
     }
