@@ -1,0 +1,177 @@
+//! Views that stay cheap: a `view` block and a `SELECT` that may use `$window_start` and `$window_end`.
+//!
+//! A plain view over a join cannot pass a time filter to both of its sides. These can: whatever a query says about
+//! `event_time` is bound to the two parameters, and the query's filters and columns go into the view's plan before
+//! it is optimised. A query that says nothing about time gets the whole history.
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as QueryResult;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionContext;
+
+use super::block::split;
+use super::bounds::time_bounds;
+use super::header::{Header, Section};
+use super::problem::Problem;
+use crate::error::Result;
+
+/// A view file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Its name in SQL.
+    pub name: String,
+    /// What it shows.
+    pub description: String,
+    /// Its query.
+    pub sql: String,
+    /// Where it was read from.
+    pub path: PathBuf,
+}
+
+impl View {
+    /// Reads a view file; `None` when there is no `view` block in it.
+    ///
+    /// # Errors
+    /// Every problem of the file.
+    pub fn read(path: PathBuf, text: &str) -> Result<Option<View>, Vec<Problem>> {
+        let at = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.at(&path)).collect::<Vec<_>>();
+        let file = split(text).map_err(at)?;
+        let Some(block) = file.blocks.iter().find(|block| block.kind == "view") else {
+            return Ok(None);
+        };
+        let (name, description) = Header::read(block, |section| {
+            let name = section.required("name", Section::text);
+            let description = section.required("description", Section::text);
+            Some((name?, description?))
+        })
+        .map_err(at)?;
+        Ok(Some(View {
+            name,
+            description,
+            sql: file.sql,
+            path,
+        }))
+    }
+}
+
+/// The views that ship inside the binary.
+///
+/// # Panics
+/// When an embedded view is wrong, which a test rules out.
+pub fn views() -> Vec<View> {
+    super::EMBEDDED
+        .iter()
+        .filter(|(name, _)| name.starts_with("queries/views/"))
+        .filter_map(|(name, text)| View::read(name.into(), text).expect("embedded views are tested"))
+        .collect()
+}
+
+/// Registers views over the tables that the context has now. A view whose tables are missing is left out.
+///
+/// # Errors
+/// When a view does not plan.
+pub async fn register_views(context: &SessionContext, views: &[View]) -> Result<()> {
+    for view in views {
+        context.register_table(view.name.as_str(), Arc::new(BoundedView::new(context, &view.sql).await?))?;
+    }
+    Ok(())
+}
+
+/// The table provider of a [`View`].
+pub struct BoundedView {
+    plan: LogicalPlan,
+    schema: SchemaRef,
+}
+
+// The plan would fill a screen.
+impl fmt::Debug for BoundedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundedView").finish_non_exhaustive()
+    }
+}
+
+/// Years 1900 and 2200: beyond every log, and far enough from the ends of the type for interval arithmetic.
+const ALWAYS: (i64, i64) = (-2_208_988_800_000_000, 7_258_118_400_000_000);
+
+/// A point in time as the tables hold it.
+pub(crate) fn timestamp(micros: i64) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()))
+}
+
+impl BoundedView {
+    /// Plans the view over the tables that the context has now.
+    ///
+    /// # Errors
+    /// When it does not plan.
+    pub async fn new(context: &SessionContext, sql: &str) -> Result<BoundedView> {
+        let plan = context.state().create_logical_plan(sql).await?;
+        let schema = Arc::clone(bind(&plan, ALWAYS)?.schema().inner());
+        Ok(BoundedView { plan, schema })
+    }
+
+    /// The view's plan for a query with these filters and columns.
+    ///
+    /// # Errors
+    /// When the filters do not fit the view.
+    pub fn narrowed(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> QueryResult<LogicalPlan> {
+        let bounds = time_bounds(filters, "event_time", |_| true);
+        let span = (bounds.from.unwrap_or(ALWAYS.0).max(ALWAYS.0), bounds.to.unwrap_or(ALWAYS.1).min(ALWAYS.1));
+        let mut builder = LogicalPlanBuilder::from(bind(&self.plan, span)?);
+        for filter in filters {
+            builder = builder.filter(filter.clone())?;
+        }
+        if let Some(projection) = projection {
+            builder = builder.select(projection.iter().copied())?;
+        }
+        builder.build()
+    }
+}
+
+fn bind(plan: &LogicalPlan, (from, to): (i64, i64)) -> QueryResult<LogicalPlan> {
+    plan.clone().with_param_values(vec![("window_start", timestamp(from)), ("window_end", timestamp(to))])
+}
+
+impl TableProvider for BoundedView {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> QueryResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
+    }
+
+    // Written out as the macro of `async_trait` would, without its cost at compile time.
+    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
+        &'life0 self,
+        state: &'life1 dyn Session,
+        projection: Option<&'life2 Vec<usize>>,
+        filters: &'life3 [Expr],
+        limit: Option<usize>,
+    ) -> Pin<Box<dyn Future<Output = QueryResult<Arc<dyn ExecutionPlan>>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        'life3: 'async_trait,
+        Self: 'async_trait,
+    {
+        let plan = self.narrowed(projection, filters).and_then(|plan| match limit {
+            Some(limit) => LogicalPlanBuilder::from(plan).limit(0, Some(limit))?.build(),
+            None => Ok(plan),
+        });
+        Box::pin(async move { state.create_physical_plan(&plan?).await })
+    }
+}
