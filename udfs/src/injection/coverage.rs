@@ -17,6 +17,8 @@ pub(crate) struct Coverage {
     items: HashMap<BTreeSet<Beginning>, ItemId>,
     /// Items of classes seen before, with how common they are; nothing for those that cannot be asked for.
     known: HashMap<Vec<Class>, Option<(u32, ItemId)>>,
+    /// Items any of which leads to a closer look.
+    alone: Vec<ItemId>,
     /// What each pattern asks for, and the rarest item of it.
     needs: Vec<(Option<ItemId>, Need)>,
 }
@@ -56,7 +58,7 @@ const RARE: u32 = 1;
 
 impl Coverage {
     pub(crate) fn new(frequency: BTreeMap<String, u32>, misspelt: Vec<String>) -> Self {
-        Self { frequency, misspelt, items: HashMap::new(), known: HashMap::new(), needs: Vec::new() }
+        Self { frequency, misspelt, items: HashMap::new(), known: HashMap::new(), alone: Vec::new(), needs: Vec::new() }
     }
 
     /// Notes a pattern: `items` are the classes of each of its items, `terms` the folded terms of a class. Returns whether any of them can be asked for; if not, every
@@ -100,7 +102,7 @@ impl Coverage {
     /// Words any of which leads to a closer look.
     pub(crate) fn alone<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> ItemId {
         let item = self.words(words);
-        self.needs.push((Some(item), vec![(item, 0)]));
+        self.alone.push(item);
         item
     }
 
@@ -186,6 +188,9 @@ impl Coverage {
 /// The words of a term whose beginning is certain.
 fn certain(term: &[u8]) -> Vec<Beginning> {
     let Ok(text) = std::str::from_utf8(term) else { return Vec::new() };
+    if term.len() >= 4 && matches!(term[0], b'<' | b'[') && text.is_ascii() {
+        return vec![Beginning::Stem(text[..4].to_owned())];
+    }
     if let Some(unspaced) = text.split([' ', '*']).filter(|part| part.chars().any(is_unspaced)).max_by_key(|part| part.len()) {
         return vec![Beginning::Anywhere(unspaced.to_owned())];
     }

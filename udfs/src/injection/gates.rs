@@ -122,10 +122,11 @@ fn filter_slot(key: u64) -> usize {
     (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as usize
 }
 
+const HIGH: u64 = 0x8080_8080_8080_8080;
+const EACH: u64 = 0x0101_0101_0101_0101;
+
 /// For each of eight bytes the high bit, set if it belongs to a word: letters, digits, all beyond ASCII.
 fn word_bits(eight: u64) -> u64 {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    const EACH: u64 = 0x0101_0101_0101_0101;
     let low = eight & !HIGH;
     // Adding carries into the high bit from the given value on.
     let from = |byte: u8| low + EACH * u64::from(0x80 - byte);
@@ -134,6 +135,15 @@ fn word_bits(eight: u64) -> u64 {
     let digit = from(b'0') & !from(b'9' + 1);
     let letter = lower_from(b'a') & !lower_from(b'z' + 1);
     (digit | letter | eight) & HIGH
+}
+
+/// For each of eight bytes the high bit, set if a marker may begin with it: `<` or `[`.
+fn sign_bits(eight: u64) -> u64 {
+    let equals = |byte: u8| {
+        let different = eight ^ (EACH * u64::from(byte));
+        !(((different & !HIGH) + !HIGH) | different) & HIGH
+    };
+    equals(b'<') | equals(b'[')
 }
 
 /// The high bits of eight bytes as one byte.
@@ -215,8 +225,19 @@ impl Prefixes {
         for part in 0..8 {
             words |= gather(word_bits(load(part * 8))) << (part * 8);
         }
+        let mut signs = 0;
+        for part in 0..8 {
+            signs |= gather(sign_bits(load(part * 8))) << (part * 8);
+        }
         let more = gather(word_bits(load(64)));
         let mut starts = words & !(words << 1 | before);
+        while signs != 0 {
+            let at = signs.trailing_zeros();
+            signs &= signs - 1;
+            let words_before = (starts & ((1 << at) - 1)).count_ones();
+            let place = 1_u64.rotate_left(count.wrapping_add(words_before) / STEP);
+            self.found(stem_key(load(at as usize) | LOWER), place, seen);
+        }
         while starts != 0 {
             let at = starts.trailing_zeros() as usize;
             starts &= starts - 1;
@@ -241,36 +262,34 @@ pub(crate) type Need = Vec<(ItemId, u32)>;
 /// For each pattern, the items that must be there before it can match, kept with the rarest of them.
 #[derive(Debug, Default)]
 pub(crate) struct Needs {
-    by_item: Vec<Vec<Need>>,
-    /// Some pattern asks for nothing: every text goes on.
-    open: bool,
+    /// For each item the patterns it is the rarest item of.
+    by_item: Vec<Vec<(Need, u32)>>,
+    /// Patterns that ask for nothing.
+    open: Vec<u32>,
 }
 
 impl Needs {
     /// Builds from the needs of all patterns, each with the rarest of its items.
     pub(crate) fn new(needs: Vec<(Option<ItemId>, Need)>, items: usize) -> Self {
-        let mut open = false;
+        let mut open = Vec::new();
         let mut by_item = vec![Vec::new(); items];
-        for (rarest, need) in needs {
+        for (pattern, (rarest, need)) in needs.into_iter().enumerate() {
             match rarest {
-                Some(rarest) => by_item[usize::from(rarest)].push(need),
-                None => open = true,
-            }
-        }
-        for needs in &mut by_item {
-            needs.sort();
-            needs.dedup();
-            // Where one item alone leads on, more need not be asked.
-            if needs.iter().any(|need| need.len() == 1) {
-                needs.retain(|need| need.len() == 1);
+                Some(rarest) => by_item[usize::from(rarest)].push((need, pattern as u32)),
+                None => open.push(pattern as u32),
             }
         }
         Self { by_item, open }
     }
 
-    /// Whether some pattern could match a text with these items.
-    pub(crate) fn met(&self, seen: &Items) -> bool {
-        self.open || seen.iter().any(|item| self.by_item[usize::from(item)].iter().any(|need| seen.in_order(need)))
+    /// Writes to `live` the patterns that could match a text with these items; returns whether there are any.
+    pub(crate) fn met(&self, seen: &Items, live: &mut Vec<u32>) -> bool {
+        live.clear();
+        live.extend_from_slice(&self.open);
+        for item in seen.iter() {
+            live.extend(self.by_item[usize::from(item)].iter().filter(|(need, _)| seen.in_order(need)).map(|(_, pattern)| *pattern));
+        }
+        !live.is_empty()
     }
 }
 
@@ -415,12 +434,15 @@ mod tests {
             places.iter().for_each(|(item, word)| seen.insert(*item, 1_u64.rotate_left(word / STEP)));
             seen
         };
-        assert!(needs.met(&seen(&[(0, 10), (1, 14)])));
-        assert!(needs.met(&seen(&[(0, 127), (1, 129)])));
-        assert!(!needs.met(&seen(&[(0, 10), (1, 30)])));
-        assert!(!needs.met(&seen(&[(1, 10), (0, 16)])));
-        assert!(!needs.met(&seen(&[(0, 10)])));
-        assert!(Needs::new(vec![(None, vec![])], 2).met(&seen(&[])));
+        let met = |places: &[(ItemId, u32)]| needs.met(&seen(places), &mut Vec::new());
+        assert!(met(&[(0, 10), (1, 14)]));
+        assert!(met(&[(0, 127), (1, 129)]));
+        assert!(!met(&[(0, 10), (1, 30)]));
+        assert!(!met(&[(1, 10), (0, 16)]));
+        assert!(!met(&[(0, 10)]));
+        let mut live = Vec::new();
+        assert!(Needs::new(vec![(None, vec![])], 2).met(&seen(&[]), &mut live));
+        assert_eq!(live, [0]);
     }
 
     #[test]
@@ -450,6 +472,5 @@ mod tests {
 }
 
 impl Needs {
-    pub(crate) fn raw(&self) -> &Vec<Vec<Need>> { &self.by_item }
-    pub(crate) fn why(&self, seen: &Items) -> Vec<(ItemId, usize)> { seen.iter().flat_map(|i| self.by_item[usize::from(i)].iter().enumerate().filter(|(_, o)| seen.in_order(o)).map(move |x| (i, x.0)).collect::<Vec<_>>()).collect() }
+    pub(crate) fn raw(&self) -> Vec<&Need> { let mut v: Vec<(u32, &Need)> = self.by_item.iter().flatten().map(|(n, p)| (*p, n)).collect(); v.sort(); v.into_iter().map(|x| x.1).collect() }
 }

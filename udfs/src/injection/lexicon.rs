@@ -101,6 +101,9 @@ impl Lexicon {
     fn step(&self, node: u32, byte: u8) -> u32 {
         let (start, end) = self.nodes[node as usize].edges;
         let edges = &self.edges[start as usize..end as usize];
+        if edges.len() > 8 {
+            return edges.binary_search_by_key(&byte, |(edge, _)| *edge).map_or(NONE, |at| edges[at].1);
+        }
         for (edge, next) in edges {
             if *edge >= byte {
                 return if *edge == byte { *next } else { NONE };

@@ -97,6 +97,8 @@ pub struct Scratch {
 struct Work {
     /// Items of the text as it stands, and of a view of it.
     seen: [Items; 2],
+    /// The patterns that may match the text in work.
+    live: Vec<u32>,
     words: Words,
     events: Vec<Event>,
     /// For each class its first and last event, `NONE` if there is none.
@@ -187,7 +189,9 @@ impl Matcher {
         self.prefixes.look(&canon.text, ascii, &mut work.seen[0]);
         let dress = Dress::of(text.as_bytes());
         let mut pass = Pass { matcher: self, work, hits: &mut verdict.hits, role };
-        if self.needs.met(&pass.work.seen[0]) || dress.emphasis > 1 && has_split_word(&canon.text) {
+        if dress.emphasis > 1 && has_split_word(&canon.text) {
+            pass.run_all(canon, 0, if canon.changed { Via::Normalized } else { Via::Plain });
+        } else if pass.ready(0) {
             pass.run(canon, 0, if canon.changed { Via::Normalized } else { Via::Plain });
         }
         pass.disguised(text, canon, view, inner, decoded, dress);
@@ -277,7 +281,7 @@ impl Pass<'_> {
             });
             if has_long_word(&canon.text) {
                 // Words written together are not seen by stage one.
-                self.run(canon, 0, Via::Joined);
+                self.run_all(canon, 0, Via::Joined);
             }
         }
         if dress.escapes > 1 && decode::unescape(bytes, decoded, 2) {
@@ -304,16 +308,35 @@ impl Pass<'_> {
 
     fn try_view(&mut self, canon: &Canon, via: Via) {
         self.matcher.prefixes.look(&canon.text, false, &mut self.work.seen[1]);
-        if self.matcher.needs.met(&self.work.seen[1]) || has_long_word(&canon.text) {
+        if has_long_word(&canon.text) {
+            self.run_all(canon, 1, via);
+        } else if self.ready(1) {
             self.run(canon, 1, via);
         }
     }
 
-    /// Stage two, on a text whose items are `work.seen[seen]`.
+    /// Whether stage one has seen enough in the text for some signature; leaves the patterns in question in `work.live`.
+    fn ready(&mut self, seen: usize) -> bool {
+        let Work { seen: all, live, .. } = &mut *self.work;
+        let seen = &all[seen];
+        self.matcher.needs.met(seen, live) || self.matcher.regexes.iter().any(|regex| seen.has(regex.item))
+    }
+
+    /// Stage two for all patterns, where stage one cannot see the words.
+    fn run_all(&mut self, canon: &Canon, seen: usize, via: Via) {
+        self.work.live.clear();
+        self.work.live.extend(0..self.matcher.patterns.len() as u32);
+        self.run(canon, seen, via);
+    }
+
+    /// Stage two for the patterns in `work.live`, on a text whose items are `work.seen[seen]`.
     fn run(&mut self, canon: &Canon, seen: usize, via: Via) {
         let Self { matcher, work, hits, role } = self;
-        work.collect(matcher, canon);
-        for pattern in &matcher.patterns {
+        if !work.live.is_empty() {
+            work.collect(matcher, canon);
+        }
+        for at in 0..work.live.len() {
+            let pattern = &matcher.patterns[work.live[at] as usize];
             let compiled = &matcher.signatures[pattern.signature as usize];
             // Each signature counts once: a text full of one phrase must not fill memory.
             if compiled.roles & role.bit() == 0 || hits.iter().any(|hit| hit.signature == pattern.signature) {
@@ -411,7 +434,7 @@ impl Work {
 
 fn push_hit(hits: &mut Vec<Hit>, signature: u32, compiled: &Compiled, canon: &Canon, range: std::ops::Range<usize>, via: Via, role: Role) {
     let (start, end) = (canon.source(range.start), canon.source(range.end));
-    let weight = (compiled.signature.weight * role.emphasis()).min(1.0);
+    let weight = (compiled.signature.weight * role.emphasis()).clamp(-1.0, 1.0);
     hits.push(Hit { signature, start: start.min(end), end: end.max(start), via, weight });
 }
 
@@ -627,17 +650,17 @@ impl Matcher {
         let (mut rows, mut met, mut bytes, mut metb) = (0, 0, 0, 0);
         let mut canon = Canon::default();
         let mut seen = Items::default();
-        let mut why = HashMap::<(ItemId, usize), usize>::new();
+        let mut why = HashMap::<u32, usize>::new(); let mut live = Vec::new();
         for t in texts {
             rows += 1; bytes += t.len();
             if t.is_ascii() { fold_ascii(t, &mut canon) } else { fold(t, &mut canon, &mut Signals::default()) }
             self.prefixes.look(&canon.text, t.is_ascii(), &mut seen);
-            let m = self.needs.met(&seen);
+            let m = self.needs.met(&seen, &mut live) || self.regexes.iter().any(|r| seen.has(r.item));
             met += usize::from(m); if m { metb += t.len(); }
-            for w in self.needs.why(&seen) { *why.entry(w).or_default() += 1; }
+            for w in &live { *why.entry(*w).or_default() += 1; }
         }
         let mut why: Vec<_> = why.into_iter().collect(); why.sort_by_key(|x| std::cmp::Reverse(x.1));
-        for ((i, k), n) in why.iter().take(45) { eprintln!("{n} {:?}", self.needs.raw()[usize::from(*i)][*k].iter().map(|(o, d)| format!("{d} {}", self.dbg[usize::from(*o)].chars().take(90).collect::<String>())).collect::<Vec<_>>()); }
+        for (i, n) in why.iter().take(45) { eprintln!("{n} {} {:?}", self.signature(self.patterns[*i as usize].signature).id, self.needs.raw()[*i as usize].iter().map(|(o, d)| format!("{d} {}", self.dbg[usize::from(*o)].chars().take(90).collect::<String>())).collect::<Vec<_>>()); }
         eprintln!("rows {rows} needs {met} bytes {bytes} met {metb}");
     }
 }

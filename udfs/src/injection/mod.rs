@@ -21,14 +21,12 @@ mod normalize;
 mod pattern;
 mod signature;
 mod tokens;
-#[cfg(not(feature = "core-only"))]
 mod udf;
 mod verdict;
 
 pub use matcher::{Matcher, Scratch};
 pub use normalize::normalize_text;
 pub use signature::{Signature, SignatureError};
-#[cfg(not(feature = "core-only"))]
 pub use udf::{InjectionHits, InjectionMatch, InjectionScore, InjectionSignatures, NormalizeText, udfs};
 pub use verdict::{Hit, Role, Signals, Verdict, Via};
 

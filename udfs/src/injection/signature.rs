@@ -10,7 +10,7 @@
 //! [[signature]]
 //! id = "override.ignore-rules"          # for ever: never reused for another meaning
 //! category = "direct_override"          # technique family
-//! weight = 0.9                          # 0.5 and more fires alone
+//! weight = 0.9                          # 0.5 and more fires alone; below zero it takes that share off
 //! atlas = "AML.T0051.000"
 //! lang = "en"
 //! patterns = ["{override} ..3 {rules}"] # see the pattern module for the language
@@ -57,7 +57,7 @@ pub struct Signature {
     pub id: String,
     /// Technique family.
     pub category: String,
-    /// How much one hit says, in (0, 1]; 0.5 fires alone.
+    /// How much one hit says, up to 1; 0.5 fires alone. Below zero: the share by which the text speaks about attacks rather than being one.
     pub weight: f64,
     /// MITRE ATLAS technique.
     pub atlas: String,
@@ -175,8 +175,8 @@ impl Signature {
         if self.id.is_empty() || !self.id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-')) {
             return Err(SignatureError::of(&self.id, "an id has small letters, digits, dots and dashes"));
         }
-        if !(self.weight > 0.0 && self.weight <= 1.0) {
-            return Err(SignatureError::of(&self.id, format!("weight {} is not in (0, 1]", self.weight)));
+        if self.weight == 0.0 || !(-1.0..=1.0).contains(&self.weight) {
+            return Err(SignatureError::of(&self.id, format!("weight {} is not between -1 and 1, and not 0", self.weight)));
         }
         if self.patterns.is_empty() && self.regex.is_empty() && self.signal.is_none() {
             return Err(SignatureError::of(&self.id, "nothing to match: give `patterns`, `regex` or `signal`"));
