@@ -4,6 +4,7 @@
 
 mod check;
 mod completions;
+mod demo;
 mod generate;
 mod ingest;
 mod interrupt;
@@ -175,6 +176,7 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Ingest(ingest::Args),
     Generate(generate::Args),
     Sql(sql::Args),
@@ -195,6 +197,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Err(told) => return Ok(told),
     };
     match &cli.command {
+        Command::Demo(args) => demo::run(args, &cli.global),
         Command::Ingest(args) => ingest::run(args, &cli.global),
         Command::Generate(args) => generate::run(args, &cli.global),
         Command::Sql(args) => sql::run(args, &cli.global),

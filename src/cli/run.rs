@@ -149,9 +149,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         .collect::<Result<Vec<_>, _>>()?;
     let runtime = super::runtime(args.threads)?;
     let store = Store::open(&global.store)?;
-    let context = session::context(&SessionOptions::default())?;
-    store.register(&context)?;
-    runtime.block_on(register_views(&context, &views()))?;
+    let context = context(&runtime, &store)?;
     if args.explain {
         return runtime
             .block_on(explain(&context, &rules, args))
@@ -187,6 +185,34 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         args.fail_on,
     )))
 }
+
+/// A session over a store, with the views that rules use.
+fn context(runtime: &tokio::runtime::Runtime, store: &Store) -> anyhow::Result<SessionContext> {
+    let context = session::context(&SessionOptions::default())?;
+    store.register(&context)?;
+    runtime.block_on(register_views(&context, &views()))?;
+    Ok(context)
+}
+
+/// Evaluates rules with what is usual, and stores what they find.
+///
+/// # Errors
+/// When the store cannot be read or written.
+pub(super) fn evaluate<'a>(store: &Store, rules: &[&'a RuleFile], range: Range) -> anyhow::Result<Vec<RuleOutcome<'a>>> {
+    let runtime = super::runtime(None)?;
+    let context = context(&runtime, store)?;
+    let options = RunOptions {
+        range,
+        params: Vec::new(),
+        memory: MEMORY as u64,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        evaluated_at: chrono::Utc::now().timestamp_micros(),
+    };
+    Ok(run_rules(runtime.handle(), &context, rules, &options, Some(&mut StoreSink(store.clone())))?)
+}
+
+/// Memory that one rule may hold rows in, where nothing else is said.
+const MEMORY: usize = 512 << 20;
 
 fn exit_code(outcomes: &[RuleOutcome<'_>], episodes: &[&Episode], fail_on: Option<Severity>) -> u8 {
     if outcomes
@@ -317,7 +343,7 @@ fn print(episodes: &[&Episode], format: Option<FindingFormat>) -> anyhow::Result
     Ok(output::data(text.trim_end())?)
 }
 
-fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], started: Instant) {
+pub(super) fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], started: Instant) {
     for outcome in outcomes {
         let states: Vec<String> = outcome
             .states

@@ -253,11 +253,19 @@ impl Interner {
             return Ok(());
         }
         out.reserve(array.len());
-        // Below that many rows, forgetting the last array's views would cost more than remembering this one's saves.
+        // Below that many rows, getting ready costs more than it saves.
         if array.len() >= RECENT_VIEWS / 16 {
             match array.data_type() {
                 DataType::Utf8View => return self.intern_views(array.as_string_view(), out),
                 DataType::BinaryView => return self.intern_views(array.as_binary_view(), out),
+                DataType::Boolean => {
+                    let ids = [self.number_fixed(0)?, self.number_fixed(1)?];
+                    let values = array.as_boolean().iter();
+                    out.extend(
+                        values.map(|value| value.map_or(NULL_ID, |value| ids[usize::from(value)])),
+                    );
+                    return Ok(());
+                }
                 _ => {}
             }
         }
@@ -270,8 +278,18 @@ impl Interner {
         )
     }
 
+    /// Numbers one key of a column of numbers.
+    #[inline]
+    fn number_fixed(&mut self, key: u64) -> Result<u32> {
+        let Ids::Fixed(ids) = &mut self.ids else {
+            return internal_err!("a column of bytes gave a number as its key");
+        };
+        let next = next_id(ids.len())?;
+        Ok(*ids.entry(key).or_insert(next))
+    }
+
     /// Numbers one key of a column of bytes.
-    fn number(&mut self, key: &[u8]) -> Result<u32> {
+    fn number_bytes(&mut self, key: &[u8]) -> Result<u32> {
         let Ids::Bytes(ids) = &mut self.ids else {
             return internal_err!("a column of numbers gave bytes as its key");
         };
@@ -303,7 +321,7 @@ impl Interner {
             let slot = &mut recent[(mixed >> 32) as usize % RECENT_VIEWS];
             if slot.0 != view || slot.1 == NULL_ID {
                 let value: &[u8] = array.value(row).as_ref();
-                *slot = (view, self.number(value)?);
+                *slot = (view, self.number_bytes(value)?);
             }
             out.push(slot.1);
         }
@@ -407,11 +425,8 @@ impl KeySink for Numbering<'_> {
             self.out.push(NULL_ID);
             return Ok(());
         };
-        let Ids::Fixed(ids) = &mut self.interner.ids else {
-            return internal_err!("a column of bytes gave a number as its key");
-        };
-        let next = next_id(ids.len())?;
-        self.out.push(*ids.entry(key).or_insert(next));
+        let id = self.interner.number_fixed(key)?;
+        self.out.push(id);
         Ok(())
     }
 
@@ -421,7 +436,7 @@ impl KeySink for Numbering<'_> {
             self.out.push(NULL_ID);
             return Ok(());
         };
-        let id = self.interner.number(key)?;
+        let id = self.interner.number_bytes(key)?;
         self.out.push(id);
         Ok(())
     }
