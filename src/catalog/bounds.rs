@@ -24,12 +24,20 @@ impl Bounds {
 
 /// The bounds that conjuncts put on `column` by comparing it with constants. Predicates of any other form say nothing.
 /// `accept` decides which constants count.
-pub fn time_bounds<'a>(predicates: impl IntoIterator<Item = &'a Expr>, column: &str, accept: impl Fn(i64) -> bool) -> Bounds {
+pub fn time_bounds<'a>(
+    predicates: impl IntoIterator<Item = &'a Expr>,
+    column: &str,
+    accept: impl Fn(i64) -> bool,
+) -> Bounds {
     let mut bounds = Bounds::default();
     let mut pending: Vec<&Expr> = predicates.into_iter().collect();
     while let Some(predicate) = pending.pop() {
         match predicate {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => pending.extend([&**left, &**right]),
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::And,
+                right,
+            }) => pending.extend([&**left, &**right]),
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
                 let (op, constant) = if is_column(left, column) {
                     (Some(*op), right)
@@ -38,7 +46,8 @@ pub fn time_bounds<'a>(predicates: impl IntoIterator<Item = &'a Expr>, column: &
                 } else {
                     continue;
                 };
-                let (Some(op), Some(time)) = (op, micros(constant).filter(|time| accept(*time))) else {
+                let (Some(op), Some(time)) = (op, micros(constant).filter(|time| accept(*time)))
+                else {
                     continue;
                 };
                 match op {
@@ -53,7 +62,12 @@ pub fn time_bounds<'a>(predicates: impl IntoIterator<Item = &'a Expr>, column: &
                     _ => {}
                 }
             }
-            Expr::Between(Between { expr, negated: false, low, high }) if is_column(expr, column) => {
+            Expr::Between(Between {
+                expr,
+                negated: false,
+                low,
+                high,
+            }) if is_column(expr, column) => {
                 if let Some(low) = micros(low).filter(|time| accept(*time)) {
                     bounds.at_least(low);
                 }
@@ -74,9 +88,15 @@ fn is_column(expr: &Expr, name: &str) -> bool {
 fn micros(expr: &Expr) -> Option<i64> {
     match expr {
         Expr::Literal(ScalarValue::TimestampMicrosecond(time, _), _) => *time,
-        Expr::Literal(ScalarValue::TimestampNanosecond(time, _), _) => time.map(|time| time.div_euclid(1_000)),
-        Expr::Literal(ScalarValue::TimestampMillisecond(time, _), _) => time.and_then(|time| time.checked_mul(1_000)),
-        Expr::Literal(ScalarValue::TimestampSecond(time, _), _) => time.and_then(|time| time.checked_mul(1_000_000)),
+        Expr::Literal(ScalarValue::TimestampNanosecond(time, _), _) => {
+            time.map(|time| time.div_euclid(1_000))
+        }
+        Expr::Literal(ScalarValue::TimestampMillisecond(time, _), _) => {
+            time.and_then(|time| time.checked_mul(1_000))
+        }
+        Expr::Literal(ScalarValue::TimestampSecond(time, _), _) => {
+            time.and_then(|time| time.checked_mul(1_000_000))
+        }
         _ => None,
     }
 }
@@ -87,23 +107,56 @@ mod tests {
     use datafusion::prelude::{col, lit};
 
     fn time(micros: i64) -> Expr {
-        lit(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())))
+        lit(ScalarValue::TimestampMicrosecond(
+            Some(micros),
+            Some("UTC".into()),
+        ))
     }
 
     #[test]
     fn only_comparisons_of_the_column_with_constants_bound() {
         let predicates = [
-            col("event_time").gt_eq(time(10)).and(time(20).gt(col("event_time"))),
+            col("event_time")
+                .gt_eq(time(10))
+                .and(time(20).gt(col("event_time"))),
             col("event_time").gt(time(12)),
             col("log_time").lt(time(1)),
-            col("event_time").gt_eq(time(15)).or(col("caller").eq(lit("a"))),
+            col("event_time")
+                .gt_eq(time(15))
+                .or(col("caller").eq(lit("a"))),
         ];
-        assert_eq!(time_bounds(&predicates, "event_time", |_| true), Bounds { from: Some(13), to: Some(20) });
-        assert_eq!(time_bounds(&predicates, "event_time", |time| time < 12), Bounds { from: Some(10), to: None });
         assert_eq!(
-            time_bounds(&[col("event_time").between(time(1), time(2))], "event_time", |_| true),
-            Bounds { from: Some(1), to: Some(3) }
+            time_bounds(&predicates, "event_time", |_| true),
+            Bounds {
+                from: Some(13),
+                to: Some(20)
+            }
         );
-        assert_eq!(time_bounds(&[col("event_time").not_between(time(1), time(2))], "event_time", |_| true), Bounds::default());
+        assert_eq!(
+            time_bounds(&predicates, "event_time", |time| time < 12),
+            Bounds {
+                from: Some(10),
+                to: None
+            }
+        );
+        assert_eq!(
+            time_bounds(
+                &[col("event_time").between(time(1), time(2))],
+                "event_time",
+                |_| true
+            ),
+            Bounds {
+                from: Some(1),
+                to: Some(3)
+            }
+        );
+        assert_eq!(
+            time_bounds(
+                &[col("event_time").not_between(time(1), time(2))],
+                "event_time",
+                |_| true
+            ),
+            Bounds::default()
+        );
     }
 }

@@ -14,7 +14,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as QueryResult;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 
@@ -43,7 +45,12 @@ impl View {
     /// # Errors
     /// Every problem of the file.
     pub fn read(path: PathBuf, text: &str) -> Result<Option<View>, Vec<Problem>> {
-        let at = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.at(&path)).collect::<Vec<_>>();
+        let at = |problems: Vec<Problem>| {
+            problems
+                .into_iter()
+                .map(|problem| problem.at(&path))
+                .collect::<Vec<_>>()
+        };
         let file = split(text).map_err(at)?;
         let Some(block) = file.blocks.iter().find(|block| block.kind == "view") else {
             return Ok(None);
@@ -71,7 +78,9 @@ pub fn views() -> Vec<View> {
     super::EMBEDDED
         .iter()
         .filter(|(name, _)| name.starts_with("queries/views/"))
-        .filter_map(|(name, text)| View::read(name.into(), text).expect("embedded views are tested"))
+        .filter_map(|(name, text)| {
+            View::read(name.into(), text).expect("embedded views are tested")
+        })
         .collect()
 }
 
@@ -81,7 +90,10 @@ pub fn views() -> Vec<View> {
 /// When a view does not plan.
 pub async fn register_views(context: &SessionContext, views: &[View]) -> Result<()> {
     for view in views {
-        context.register_table(view.name.as_str(), Arc::new(BoundedView::new(context, &view.sql).await?))?;
+        context.register_table(
+            view.name.as_str(),
+            Arc::new(BoundedView::new(context, &view.sql).await?),
+        )?;
     }
     Ok(())
 }
@@ -122,9 +134,16 @@ impl BoundedView {
     ///
     /// # Errors
     /// When the filters do not fit the view.
-    pub fn narrowed(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> QueryResult<LogicalPlan> {
+    pub fn narrowed(
+        &self,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> QueryResult<LogicalPlan> {
         let bounds = time_bounds(filters, "event_time", |_| true);
-        let span = (bounds.from.unwrap_or(ALWAYS.0).max(ALWAYS.0), bounds.to.unwrap_or(ALWAYS.1).min(ALWAYS.1));
+        let span = (
+            bounds.from.unwrap_or(ALWAYS.0).max(ALWAYS.0),
+            bounds.to.unwrap_or(ALWAYS.1).min(ALWAYS.1),
+        );
         let mut builder = LogicalPlanBuilder::from(bind(&self.plan, span)?);
         for filter in filters {
             builder = builder.filter(filter.clone())?;
@@ -137,7 +156,10 @@ impl BoundedView {
 }
 
 fn bind(plan: &LogicalPlan, (from, to): (i64, i64)) -> QueryResult<LogicalPlan> {
-    plan.clone().with_param_values(vec![("window_start", timestamp(from)), ("window_end", timestamp(to))])
+    plan.clone().with_param_values(vec![
+        ("window_start", timestamp(from)),
+        ("window_end", timestamp(to)),
+    ])
 }
 
 impl TableProvider for BoundedView {
@@ -149,7 +171,10 @@ impl TableProvider for BoundedView {
         TableType::View
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> QueryResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> QueryResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
     }
 
@@ -168,10 +193,14 @@ impl TableProvider for BoundedView {
         'life3: 'async_trait,
         Self: 'async_trait,
     {
-        let plan = self.narrowed(projection, filters).and_then(|plan| match limit {
-            Some(limit) => LogicalPlanBuilder::from(plan).limit(0, Some(limit))?.build(),
-            None => Ok(plan),
-        });
+        let plan = self
+            .narrowed(projection, filters)
+            .and_then(|plan| match limit {
+                Some(limit) => LogicalPlanBuilder::from(plan)
+                    .limit(0, Some(limit))?
+                    .build(),
+                None => Ok(plan),
+            });
         Box::pin(async move { state.create_physical_plan(&plan?).await })
     }
 }

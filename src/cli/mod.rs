@@ -9,9 +9,10 @@ mod generate;
 mod ingest;
 mod interrupt;
 mod repl;
-mod size;
 mod run;
+mod size;
 mod sql;
+mod store;
 mod test;
 
 use std::ffi::OsString;
@@ -179,6 +180,7 @@ enum Command {
     Ingest(ingest::Args),
     Generate(generate::Args),
     Sql(sql::Args),
+    Store(store::Args),
     Check(check::Args),
     Test(test::Args),
     Run(run::Args),
@@ -199,6 +201,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Ingest(args) => ingest::run(args, &cli.global),
         Command::Generate(args) => generate::run(args, &cli.global),
         Command::Sql(args) => sql::run(args, &cli.global),
+        Command::Store(args) => store::run(args, &cli.global),
         Command::Check(args) => check::run(args, &cli.global),
         Command::Test(args) => test::run(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),

@@ -35,23 +35,50 @@ impl SortedTable {
     ///
     /// # Errors
     /// When the batches differ, or have no such column of microseconds.
-    pub fn new(schema: SchemaRef, batches: &[RecordBatch], column: &'static str) -> Result<SortedTable> {
-        let loaded = batches.first().map_or_else(|| Arc::clone(&schema), RecordBatch::schema);
+    pub fn new(
+        schema: SchemaRef,
+        batches: &[RecordBatch],
+        column: &'static str,
+    ) -> Result<SortedTable> {
+        let loaded = batches
+            .first()
+            .map_or_else(|| Arc::clone(&schema), RecordBatch::schema);
         let rows = concat_batches(&loaded, batches)?;
         let index = loaded.index_of(column)?;
-        let order = sort_to_indices(rows.column(index), Some(SortOptions { descending: false, nulls_first: true }), None)?;
+        let order = sort_to_indices(
+            rows.column(index),
+            Some(SortOptions {
+                descending: false,
+                nulls_first: true,
+            }),
+            None,
+        )?;
         let rows = take_record_batch(&rows, &order)?;
-        let times = rows.column(index).as_any().downcast_ref::<TimestampMicrosecondArray>().cloned().ok_or_else(|| {
-            datafusion::error::DataFusionError::Plan(format!("`{column}` is not a time in microseconds"))
-        })?;
-        Ok(SortedTable { schema, rows, times, column })
+        let times = rows
+            .column(index)
+            .as_any()
+            .downcast_ref::<TimestampMicrosecondArray>()
+            .cloned()
+            .ok_or_else(|| {
+                datafusion::error::DataFusionError::Plan(format!(
+                    "`{column}` is not a time in microseconds"
+                ))
+            })?;
+        Ok(SortedTable {
+            schema,
+            rows,
+            times,
+            column,
+        })
     }
 
     /// The rows in a half-open range of time.
     pub fn between(&self, from: Option<i64>, to: Option<i64>) -> RecordBatch {
         let times = self.times.values();
         let first = from.map_or(0, |from| times.partition_point(|time| *time < from));
-        let last = to.map_or(times.len(), |to| times.partition_point(|time| *time < to)).max(first);
+        let last = to
+            .map_or(times.len(), |to| times.partition_point(|time| *time < to))
+            .max(first);
         self.rows.slice(first, last - first)
     }
 
@@ -76,7 +103,10 @@ impl TableProvider for SortedTable {
     }
 
     // Inexact: the bounds are cut here, and the filter above stays for what is not a bound.
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> QueryResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> QueryResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -99,19 +129,28 @@ impl TableProvider for SortedTable {
         Box::pin(async move {
             let rows = rows?;
             let schema = rows.schema();
-            Ok(MemorySourceConfig::try_new_exec(&[vec![rows]], schema, None)? as Arc<dyn ExecutionPlan>)
+            Ok(
+                MemorySourceConfig::try_new_exec(&[vec![rows]], schema, None)?
+                    as Arc<dyn ExecutionPlan>,
+            )
         })
     }
 }
 
 impl SortedTable {
     /// The columns at these positions of the table's schema.
-    fn project(&self, rows: &RecordBatch, projection: Option<&Vec<usize>>) -> QueryResult<RecordBatch> {
+    fn project(
+        &self,
+        rows: &RecordBatch,
+        projection: Option<&Vec<usize>>,
+    ) -> QueryResult<RecordBatch> {
         let Some(projection) = projection else {
             return Ok(rows.clone());
         };
         let loaded = self.rows.schema();
-        let indices = projection.iter().map(|index| loaded.index_of(self.schema.field(*index).name()));
+        let indices = projection
+            .iter()
+            .map(|index| loaded.index_of(self.schema.field(*index).name()));
         Ok(rows.project(&indices.collect::<Result<Vec<_>, _>>()?)?)
     }
 }
@@ -124,18 +163,32 @@ mod tests {
 
     fn table(times: &[i64]) -> SortedTable {
         let schema = Arc::new(Schema::new(vec![
-            Field::new("event_time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+            Field::new(
+                "event_time",
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                false,
+            ),
             Field::new("n", DataType::Int64, false),
         ]));
         let time = TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC");
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(time), Arc::new(Int64Array::from(times.to_vec()))]);
+        let batch = RecordBatch::try_new(
+            Arc::clone(&schema),
+            vec![Arc::new(time), Arc::new(Int64Array::from(times.to_vec()))],
+        );
         SortedTable::new(schema, &[batch.expect("fits")], "event_time").expect("valid")
     }
 
     #[test]
     fn cuts_half_open_ranges() {
         let table = table(&[30, 10, 20, 20]);
-        let numbers = |from, to| table.between(from, to).column(1).as_primitive::<Int64Type>().values().to_vec();
+        let numbers = |from, to| {
+            table
+                .between(from, to)
+                .column(1)
+                .as_primitive::<Int64Type>()
+                .values()
+                .to_vec()
+        };
         assert_eq!(numbers(Some(10), Some(20)), [10]);
         assert_eq!(numbers(Some(11), None), [20, 20, 30]);
         assert_eq!(numbers(None, Some(31)), [10, 20, 20, 30]);
