@@ -4,6 +4,8 @@
 
 mod check;
 mod completions;
+mod generate;
+mod ingest;
 mod interrupt;
 mod repl;
 mod size;
@@ -44,9 +46,9 @@ Examples:
     inferwatch sql \"SELECT count(*) FROM 'logs/*.parquet'\"
 
 Settings:
-  A flag wins over its environment variable, that over `inferwatch.toml` (in the working folder, else in
-  ~/.config/inferwatch), that over the default. The file takes every long flag by its name: global flags at
-  the top, those of a subcommand in a table of its name, as in
+  A flag wins over its environment variable, that over `inferwatch.toml` (in the working folder,
+  else in ~/.config/inferwatch), that over the default. The file takes every long flag by its name:
+  global flags at the top, those of a subcommand in a table of its name, as in
     store = \"/var/lib/inferwatch\"
     [sql]
     max-rows = 200
@@ -172,6 +174,8 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Ingest(ingest::Args),
+    Generate(generate::Args),
     Sql(sql::Args),
     Check(check::Args),
     Test(test::Args),
@@ -189,6 +193,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Err(told) => return Ok(told),
     };
     match &cli.command {
+        Command::Ingest(args) => ingest::run(args, &cli.global),
+        Command::Generate(args) => generate::run(args, &cli.global),
         Command::Sql(args) => sql::run(args, &cli.global),
         Command::Check(args) => check::run(args, &cli.global),
         Command::Test(args) => test::run(args, &cli.global),
@@ -232,7 +238,9 @@ fn told(error: &clap::Error) -> ExitCode {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     output::note(&format!(
         "inferwatch: {}",
-        text.replace("\n  tip: ", "\nhint: ").trim_end()
+        text.replace("\n  tip: ", "\nhint: ")
+            .replace("\n\n", "\n")
+            .trim_end()
     ));
     ExitCode::from(FAILED)
 }

@@ -13,7 +13,32 @@ use crate::schema::Table;
 /// So many first bytes find the candidates.
 pub(super) const HEAD: usize = 256;
 
-const PREFIX: &str = "source";
+/// What is remembered apart: text may be wanted later from a log whose metadata the store has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Every table but `content`.
+    Metadata,
+    /// `content`.
+    Content,
+}
+
+impl Tier {
+    /// The tier of a table.
+    pub fn of(table: Table) -> Tier {
+        if table == Table::Content {
+            Tier::Content
+        } else {
+            Tier::Metadata
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Tier::Metadata => "source",
+            Tier::Content => "source-content",
+        }
+    }
+}
 
 /// The identity of content up to some length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +50,14 @@ pub struct Mark {
 }
 
 /// Names content: `hash` of its first `length` bytes, `head` being the first of them.
-pub(super) fn mark(head: &[u8], hash: &blake3::Hasher, length: u64) -> Mark {
+pub(super) fn mark(tier: Tier, head: &[u8], hash: &blake3::Hasher, length: u64) -> Mark {
     let head = &head[..head
         .len()
         .min(HEAD)
         .min(usize::try_from(length).unwrap_or(usize::MAX))];
     let id = format!(
-        "{PREFIX}:{}:{}:{}",
+        "{}:{}:{}:{}",
+        tier.prefix(),
         head.len(),
         short(blake3::hash(head)),
         hash.finalize().to_hex()
@@ -46,15 +72,15 @@ fn short(hash: blake3::Hash) -> String {
     hash.to_hex()[..16].to_owned()
 }
 
-/// One stretch of content that some tables have.
+/// One stretch of content that a tier has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
     /// Its length.
     pub(super) length: u64,
     /// The hash of the content up to there, in hex.
     pub(super) hash: String,
-    /// The tables that have its rows.
-    pub(super) tables: Vec<Table>,
+    /// The tiers that have its rows.
+    pub(super) tiers: Vec<Tier>,
 }
 
 /// All content that the store knows.
@@ -66,11 +92,17 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Notes one application transaction of a table; those that are no sources are passed over.
-    pub fn note(&mut self, table: Table, id: &str, version: i64) {
+    /// Notes one application transaction; those that are no sources are passed over.
+    pub fn note(&mut self, id: &str, version: i64) {
         let mut fields = id.split(':');
-        let (Some(PREFIX), Some(head_length), Some(head), Some(hash)) =
+        let (Some(prefix), Some(head_length), Some(head), Some(hash)) =
             (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return;
+        };
+        let Some(tier) = [Tier::Metadata, Tier::Content]
+            .into_iter()
+            .find(|tier| tier.prefix() == prefix)
         else {
             return;
         };
@@ -88,11 +120,11 @@ impl Ledger {
             .iter_mut()
             .find(|entry| entry.length == length && entry.hash == hash)
         {
-            Some(entry) => entry.tables.push(table),
+            Some(entry) => entry.tiers.push(tier),
             None => known.push(Known {
                 length,
                 hash: hash.to_owned(),
-                tables: vec![table],
+                tiers: vec![tier],
             }),
         }
     }
@@ -118,8 +150,9 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn mark_of(content: &[u8]) -> Mark {
+    fn mark_of(tier: Tier, content: &[u8]) -> Mark {
         mark(
+            tier,
             content,
             blake3::Hasher::new().update(content),
             content.len() as u64,
@@ -131,17 +164,18 @@ mod tests {
         let mut ledger = Ledger::default();
         let long: Vec<u8> = (0..1000_u32).map(|number| number as u8).collect();
         for content in [&b"{}\n"[..], &long] {
-            let Mark { id, length } = mark_of(content);
-            ledger.note(Table::Calls, &id, length);
-            ledger.note(Table::Audit, &id, length);
+            for tier in [Tier::Metadata, Tier::Content] {
+                let Mark { id, length } = mark_of(tier, content);
+                ledger.note(&id, length);
+            }
         }
-        ledger.note(Table::Calls, "rule:token-burn:1:2026", 1);
+        ledger.note("rule:token-burn:1:2026", 1);
 
         let grown = ledger.candidates(b"{}\n{}\n");
         assert_eq!(grown.len(), 1);
         assert_eq!(grown[0].length, 3);
         assert_eq!(grown[0].hash, blake3::hash(b"{}\n").to_hex().as_str());
-        assert_eq!(grown[0].tables, [Table::Calls, Table::Audit]);
+        assert_eq!(grown[0].tiers, [Tier::Metadata, Tier::Content]);
         assert_eq!(ledger.candidates(&long)[0].length, 1000);
         assert!(ledger.candidates(b"{\n").is_empty());
         assert!(ledger.candidates(b"").is_empty());

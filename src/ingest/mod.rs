@@ -12,8 +12,12 @@ pub mod json;
 pub mod record;
 pub mod time;
 
+mod action_class;
+mod address;
+mod arn;
 mod azure;
 mod bedrock;
+mod body;
 mod cloudtrail;
 mod enrich;
 mod envelope;
@@ -21,12 +25,14 @@ mod envoy;
 mod explain;
 mod gcp_audit;
 mod generic;
+mod guardrail;
 mod helicone;
 mod kong;
 mod langfuse;
 mod ledger;
 mod litellm;
 mod mask;
+mod names;
 mod otlp;
 mod provider_audit;
 mod reader;
@@ -34,6 +40,7 @@ mod source;
 mod split;
 #[cfg(test)]
 mod testing;
+mod tokens;
 mod vertex;
 mod worker;
 
@@ -44,7 +51,7 @@ use std::sync::{Arc, Mutex};
 use arrow::array::RecordBatch;
 
 pub use explain::explain;
-pub use ledger::{Ledger, Mark};
+pub use ledger::{Ledger, Mark, Tier};
 pub use source::{Listing, Source, list};
 pub use worker::Tally;
 
@@ -82,18 +89,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// The tables that an ingest with these options fills.
-    pub fn tables(&self) -> Vec<Table> {
-        let mut tables = vec![
-            Table::Calls,
-            Table::Filters,
-            Table::Audit,
-            Table::Quarantine,
-        ];
-        if self.content != ContentMode::Off {
-            tables.push(Table::Content);
+    fn tiers(&self) -> &'static [Tier] {
+        match self.content {
+            ContentMode::Off => &[Tier::Metadata],
+            ContentMode::Redacted | ContentMode::Raw => &[Tier::Metadata, Tier::Content],
         }
-        tables
     }
 }
 
@@ -109,7 +109,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// When that fails; nothing of it is then visible.
-    fn commit(&mut self, tables: &[Table], marks: &[Mark]) -> Result<()>;
+    fn commit(&mut self, marks: &[Mark]) -> Result<()>;
 }
 
 /// How an ingest went.
@@ -148,8 +148,8 @@ enum Event {
     Output(Output),
     /// A source has ended.
     Ended { source: Source, ending: Ending },
-    /// The reader waits: everything so far is to be committed, an unfinished source under this mark.
-    Checkpoint(Option<Mark>),
+    /// The reader waits: everything so far is to be committed, an unfinished source under these marks.
+    Checkpoint(Vec<Mark>),
 }
 
 /// Reads `sources` into `sink`.
@@ -163,7 +163,7 @@ pub fn ingest(
     progress: &Progress,
     sink: &mut dyn Sink,
 ) -> Result<Summary> {
-    let tables = options.tables();
+    let tiers = options.tiers();
     let threads = options.threads.max(1);
     let (blocks, queue) = sync_channel::<Block>(threads);
     let (events, inbox) = sync_channel::<Event>(2 * threads);
@@ -180,7 +180,6 @@ pub fn ingest(
             scope.spawn(move || work(&mut Worker::new(settings), &queue, &events));
         }
         drop(queue);
-        let tables = &tables;
         scope.spawn(move || {
             let mut feed = Feed {
                 blocks,
@@ -193,7 +192,7 @@ pub fn ingest(
                     &source,
                     options.format,
                     ledger,
-                    tables,
+                    tiers,
                     &progress.bytes,
                     &mut feed,
                 );
@@ -209,7 +208,6 @@ pub fn ingest(
         // nobody reads it any more.
         Collector {
             sink,
-            tables,
             summary: Summary::default(),
             marks: Vec::new(),
             outstanding: 0,
@@ -247,34 +245,33 @@ impl Feed {
         self.events
             .send(Event::Ended { source, ending })
             .map_err(|_| Stopped)?;
-        self.commit_if_due(|| None)
+        self.commit_if_due(Vec::new)
     }
 
-    fn commit_if_due(&mut self, mark: impl FnOnce() -> Option<Mark>) -> Result<(), Stopped> {
+    fn commit_if_due(&mut self, marks: impl FnOnce() -> Vec<Mark>) -> Result<(), Stopped> {
         if self.uncommitted < CHECKPOINT {
             return Ok(());
         }
         self.uncommitted = 0;
         self.events
-            .send(Event::Checkpoint(mark()))
+            .send(Event::Checkpoint(marks()))
             .map_err(|_| Stopped)?;
         self.resumed.recv().map_err(|_| Stopped)
     }
 }
 
 impl reader::Sink for Feed {
-    fn block(&mut self, block: Block, mark: &mut dyn FnMut() -> Mark) -> Result<(), Stopped> {
+    fn block(&mut self, block: Block, marks: &mut dyn FnMut() -> Vec<Mark>) -> Result<(), Stopped> {
         self.uncommitted += block.bytes.len() as u64;
         self.events.send(Event::Sent).map_err(|_| Stopped)?;
         self.blocks.send(block).map_err(|_| Stopped)?;
-        self.commit_if_due(|| Some(mark()))
+        self.commit_if_due(marks)
     }
 }
 
 /// The writing side.
 struct Collector<'s> {
     sink: &'s mut dyn Sink,
-    tables: &'s [Table],
     summary: Summary,
     marks: Vec<Mark>,
     /// Blocks that the workers have not answered yet.
@@ -303,8 +300,8 @@ impl Collector<'_> {
                     }
                 }
                 Event::Ended { source, ending } => self.ended(&source, ending),
-                Event::Checkpoint(mark) => {
-                    self.marks.extend(mark);
+                Event::Checkpoint(marks) => {
+                    self.marks.extend(marks);
                     waiting = Some(());
                 }
             }
@@ -319,14 +316,14 @@ impl Collector<'_> {
     }
 
     fn ended(&mut self, source: &Source, ending: Ending) {
-        let unread = ending.mark.is_none() && ending.pending.is_none() && ending.error.is_none();
+        let unread = ending.marks.is_empty() && ending.pending.is_none() && ending.error.is_none();
         if unread && ending.known {
             self.summary.already_ingested += 1;
         } else {
             self.summary.files += 1;
         }
         self.summary.bytes += ending.new_bytes;
-        self.marks.extend(ending.mark);
+        self.marks.extend(ending.marks);
         self.summary
             .pending
             .extend(ending.pending.map(|offset| (source.name(), offset)));
@@ -340,7 +337,7 @@ impl Collector<'_> {
         if marks.is_empty() {
             Ok(())
         } else {
-            self.sink.commit(self.tables, &marks)
+            self.sink.commit(&marks)
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::format::Format;
 use super::json::Arena;
-use super::ledger::{self, HEAD, Ledger, Mark};
+use super::ledger::{self, HEAD, Ledger, Mark, Tier};
 use super::source::{self, Content, Source};
 use super::split::{MAX_VALUE, Piece, Scanner};
 use crate::schema::Table;
@@ -24,8 +24,8 @@ pub(super) struct Origin {
     pub(super) name: String,
     /// The format that was asked for.
     pub(super) format: Option<Format>,
-    /// Up to where each table has this content already.
-    had: Vec<(Table, u64)>,
+    /// The tiers that are wanted, and up to where each has this content already.
+    had: Vec<(Tier, u64)>,
 }
 
 impl Origin {
@@ -33,7 +33,7 @@ impl Origin {
     pub(super) fn wants(&self, table: Table, offset: u64) -> bool {
         self.had
             .iter()
-            .all(|(had, length)| *had != table || offset >= *length)
+            .any(|(tier, length)| *tier == Tier::of(table) && offset >= *length)
     }
 }
 
@@ -61,8 +61,8 @@ pub(super) enum Pieces {
 /// How a source ended.
 #[derive(Debug, Default)]
 pub(super) struct Ending {
-    /// What to remember it by; nothing when nothing new was read.
-    pub(super) mark: Option<Mark>,
+    /// What to remember it by, for each tier that got something new.
+    pub(super) marks: Vec<Mark>,
     /// Offset of a last value that is not complete yet.
     pub(super) pending: Option<u64>,
     /// Why reading stopped before the end.
@@ -75,8 +75,8 @@ pub(super) struct Ending {
 
 /// What takes the blocks.
 pub(super) trait Sink {
-    /// Takes a block. `mark` names the content up to its end, should this be the moment to commit.
-    fn block(&mut self, block: Block, mark: &mut dyn FnMut() -> Mark) -> Result<(), Stopped>;
+    /// Takes a block. `marks` name the content up to its end, should this be the moment to commit.
+    fn block(&mut self, block: Block, marks: &mut dyn FnMut() -> Vec<Mark>) -> Result<(), Stopped>;
 }
 
 /// The receiving side is gone.
@@ -88,11 +88,11 @@ pub(super) fn read(
     source: &Source,
     format: Option<Format>,
     ledger: &Ledger,
-    tables: &[Table],
+    tiers: &[Tier],
     progress: &Arc<AtomicU64>,
     sink: &mut dyn Sink,
 ) -> Result<Ending, Stopped> {
-    match try_read(source, format, ledger, tables, progress, sink) {
+    match try_read(source, format, ledger, tiers, progress, sink) {
         Ok(ending) => ending,
         Err(error) => Ok(Ending {
             error: Some(error.to_string()),
@@ -105,16 +105,15 @@ fn try_read(
     source: &Source,
     format: Option<Format>,
     ledger: &Ledger,
-    tables: &[Table],
+    tiers: &[Tier],
     progress: &Arc<AtomicU64>,
     sink: &mut dyn Sink,
 ) -> io::Result<Result<Ending, Stopped>> {
     let Content { reader, can_grow } = source::open(source, progress)?;
     let (head, mut reader) = source::peek(reader, HEAD)?;
     if ledger.candidates(&head).is_empty() {
-        return Ok(
-            Reading::new(source, format, Vec::new(), can_grow, head, sink).run(Box::new(reader)),
-        );
+        let had = tiers.iter().map(|tier| (*tier, 0)).collect();
+        return Ok(Reading::new(source, format, had, can_grow, head, sink).run(Box::new(reader)));
     }
     // Its beginning is known: once through to see how much of it is, and once more for the rest.
     let (mut first, second): (Box<dyn Read + Send>, Box<dyn Read + Send>) = match source {
@@ -129,7 +128,7 @@ fn try_read(
             (Box::new(file.reopen()?), Box::new(file.reopen()?))
         }
     };
-    let had = compare(ledger, &head, &mut first, tables)?;
+    let had = compare(ledger, &head, &mut first, tiers)?;
     Ok(Reading::new(source, format, had, can_grow, head, sink).run(second))
 }
 
@@ -138,9 +137,9 @@ fn compare(
     ledger: &Ledger,
     head: &[u8],
     mut reader: &mut dyn Read,
-    tables: &[Table],
-) -> io::Result<Vec<(Table, u64)>> {
-    let mut had: Vec<(Table, u64)> = tables.iter().map(|table| (*table, 0)).collect();
+    tiers: &[Tier],
+) -> io::Result<Vec<(Tier, u64)>> {
+    let mut had: Vec<(Tier, u64)> = tiers.iter().map(|tier| (*tier, 0)).collect();
     let mut hash = blake3::Hasher::new();
     let mut read = 0;
     for known in ledger.candidates(head) {
@@ -150,14 +149,22 @@ fn compare(
             break;
         }
         if hash.finalize().to_hex().as_str() == known.hash {
-            for (table, length) in &mut had {
-                if known.tables.contains(table) {
+            for (tier, length) in &mut had {
+                if known.tiers.contains(tier) {
                     *length = known.length;
                 }
             }
         }
     }
     Ok(had)
+}
+
+/// What to remember content by: a mark for each tier that lacked some of it.
+fn marks(origin: &Origin, head: &[u8], hash: &blake3::Hasher, done: u64) -> Vec<Mark> {
+    let lacking = origin.had.iter().filter(|(_, had)| done > *had);
+    lacking
+        .map(|(tier, _)| ledger::mark(*tier, head, hash, done))
+        .collect()
 }
 
 struct Reading<'s> {
@@ -176,7 +183,7 @@ impl<'s> Reading<'s> {
     fn new(
         source: &Source,
         format: Option<Format>,
-        had: Vec<(Table, u64)>,
+        had: Vec<(Tier, u64)>,
         can_grow: bool,
         head: Vec<u8>,
         sink: &'s mut dyn Sink,
@@ -209,9 +216,7 @@ impl<'s> Reading<'s> {
         }
         ending.known = self.start > 0;
         ending.new_bytes = self.done.saturating_sub(self.start);
-        if self.done > self.start {
-            ending.mark = Some(ledger::mark(&self.head, &self.hash, self.done));
-        }
+        ending.marks = marks(&self.origin, &self.head, &self.hash, self.done);
         Ok(ending)
     }
 
@@ -272,12 +277,13 @@ impl<'s> Reading<'s> {
     fn send(&mut self, block: Block) -> Result<(), Stopped> {
         let Reading {
             sink,
+            origin,
             head,
             hash,
             done,
             ..
         } = self;
-        sink.block(block, &mut || ledger::mark(head, hash, *done))
+        sink.block(block, &mut || marks(origin, head, hash, *done))
     }
 
     fn lines(

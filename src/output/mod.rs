@@ -2,6 +2,7 @@
 //!
 //! Values and names that come from logs pass [`escape::visible`] before a person sees them.
 
+pub mod bar;
 mod csv;
 pub mod escape;
 mod json;

@@ -85,6 +85,15 @@ pub(super) fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<()> {
     sync_parent(path)
 }
 
+/// As [`replace`], for what can be made again: it may be lost or torn by a crash.
+pub(super) fn replace_unsynced(path: &Path, bytes: &[u8], access: Access) -> Result<()> {
+    let temporary = temporary_name(path)?;
+    create_file(&temporary, access)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(Error::io("write", path))
+}
+
 fn write_temporary(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf> {
     let temporary = temporary_name(path)?;
     create_file(&temporary, access)

@@ -30,7 +30,7 @@ use crate::store::data_file::DataFile;
 use crate::store::disk::{self, Access};
 use crate::store::durable::DurableFileSystem;
 use crate::store::layout::{self, Partition};
-use crate::store::snapshot::{TableSnapshot, encode, log_statistics};
+use crate::store::snapshot::{TableSnapshot, encode, log_statistics, transaction_columns};
 
 /// Why a commit was made; it stands in the table's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -503,6 +503,7 @@ impl TableLog for DeltaLog {
             let transactions = self
                 .read_transactions(&snapshot)
                 .map_err(|error| self.error(error))?;
+            let transactions = transaction_columns(&transactions)?;
             Ok(Some(TableSnapshot::new(
                 self.table,
                 snapshot.version(),
@@ -568,4 +569,26 @@ fn uuid() -> Result<String> {
 /// The folder of a table's log.
 pub(super) fn log_folder(table_folder: &Path) -> PathBuf {
     table_folder.join("_delta_log")
+}
+
+/// The file of a commit.
+pub(super) fn commit_path(table_folder: &Path, version: u64) -> PathBuf {
+    log_folder(table_folder).join(format!("{version:020}.json"))
+}
+
+/// The versions of the commits in a log, in order.
+pub(super) fn commit_versions(table_folder: &Path) -> Result<Vec<u64>> {
+    let folder = log_folder(table_folder);
+    let mut versions = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+        let name = entry.map_err(Error::io("list", &folder))?.file_name();
+        let version = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        versions.extend(
+            version
+                .filter(|version| version.len() == 20)
+                .and_then(|version| version.parse::<u64>().ok()),
+        );
+    }
+    versions.sort_unstable();
+    Ok(versions)
 }

@@ -226,13 +226,13 @@ fn row_bytes(batch: &RecordBatch) -> Vec<usize> {
 }
 
 /// The sort key of rows, as bytes that compare as the rows do.
-struct Keys {
+pub(super) struct Keys {
     columns: Vec<usize>,
     converter: RowConverter,
 }
 
 impl Keys {
-    fn new(table: Table) -> Result<Keys> {
+    pub(super) fn new(table: Table) -> Result<Keys> {
         let schema = table.schema();
         let columns = layout::sort_columns(table);
         let nulls_last = arrow::compute::SortOptions {
@@ -248,7 +248,7 @@ impl Keys {
         })
     }
 
-    fn rows(&self, batch: &RecordBatch) -> Result<Rows> {
+    pub(super) fn rows(&self, batch: &RecordBatch) -> Result<Rows> {
         let columns: Vec<ArrayRef> = self
             .columns
             .iter()
@@ -438,15 +438,18 @@ impl Seek for SharedFile {
 /// Rows of one period in spilled runs.
 pub(super) struct SpilledRows {
     table: Table,
-    segments: Vec<(Arc<Run>, Range<usize>)>,
+    segments: Vec<Segment>,
 }
+
+/// Some batches of a run.
+type Segment = (Arc<Run>, Range<usize>);
 
 /// Every period of some runs, with where its rows are.
 fn merged_periods(
     table: Table,
     runs: &[Arc<Run>],
 ) -> impl Iterator<Item = (i64, PeriodRows)> + use<> {
-    let mut periods: BTreeMap<i64, Vec<(Arc<Run>, Range<usize>)>> = BTreeMap::new();
+    let mut periods: BTreeMap<i64, Vec<Segment>> = BTreeMap::new();
     for run in runs {
         for (period, range) in &run.segments {
             periods
@@ -494,7 +497,7 @@ impl Cursor {
 }
 
 impl Merge {
-    fn new(table: Table, segments: &[(Arc<Run>, Range<usize>)]) -> Result<Merge> {
+    fn new(table: Table, segments: &[Segment]) -> Result<Merge> {
         let keys = Keys::new(table)?;
         let mut cursors = Vec::new();
         for (run, range) in segments {

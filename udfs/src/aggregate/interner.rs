@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayAccessor, ArrayIter, ArrayRef, ArrowPrimitiveType, AsArray, LargeBinaryBuilder,
-    PrimitiveArray, UInt64Builder,
+    Array, ArrayAccessor, ArrayIter, ArrayRef, ArrowPrimitiveType, AsArray, GenericByteViewArray,
+    LargeBinaryBuilder, PrimitiveArray, UInt64Builder,
 };
 use arrow::compute::take;
 use arrow::datatypes::IntervalUnit;
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::datatypes::{ByteViewType, DataType, Float32Type, Float64Type};
 use arrow::datatypes::{
     Date32Type, Date64Type, DurationMicrosecondType, DurationMillisecondType,
     DurationNanosecondType, DurationSecondType, Float16Type, Int8Type, Int16Type, Int32Type,
@@ -24,6 +24,9 @@ use arrow::datatypes::{
 };
 use arrow::row::{RowConverter, SortField};
 use datafusion_common::{HashMap, Result, exec_err, internal_err};
+
+/// How many views of an array are remembered.
+const RECENT_VIEWS: usize = 512;
 
 /// The number that stands for a null; never a value's number.
 pub(crate) const NULL_ID: u32 = u32::MAX;
@@ -194,6 +197,8 @@ pub(crate) struct Interner {
     ids: Ids,
     /// Bytes of the keys themselves, for [`Interner::size`].
     key_bytes: usize,
+    /// Views met in the array at hand and their numbers, [`NULL_ID`] for none; kept between arrays for its memory.
+    recent: Vec<(u128, u32)>,
 }
 
 #[derive(Debug)]
@@ -209,7 +214,19 @@ impl Interner {
             DataType::UInt64 => Ids::Fixed(HashMap::default()),
             _ => Ids::Bytes(HashMap::default()),
         };
-        Self { ids, key_bytes: 0 }
+        Self {
+            ids,
+            key_bytes: 0,
+            recent: Vec::new(),
+        }
+    }
+
+    /// How many distinct values were seen.
+    pub(crate) fn len(&self) -> usize {
+        match &self.ids {
+            Ids::Fixed(ids) => ids.len(),
+            Ids::Bytes(ids) => ids.len(),
+        }
     }
 
     /// Appends the number of each value of `array` to `out`; [`NULL_ID`] for a null.
@@ -236,6 +253,14 @@ impl Interner {
             return Ok(());
         }
         out.reserve(array.len());
+        // Below that many rows, forgetting the last array's views would cost more than remembering this one's saves.
+        if array.len() >= RECENT_VIEWS / 16 {
+            match array.data_type() {
+                DataType::Utf8View => return self.intern_views(array.as_string_view(), out),
+                DataType::BinaryView => return self.intern_views(array.as_binary_view(), out),
+                _ => {}
+            }
+        }
         visit(
             array,
             &mut Numbering {
@@ -243,6 +268,47 @@ impl Interner {
                 out,
             },
         )
+    }
+
+    /// Numbers one key of a column of bytes.
+    fn number(&mut self, key: &[u8]) -> Result<u32> {
+        let Ids::Bytes(ids) = &mut self.ids else {
+            return internal_err!("a column of numbers gave bytes as its key");
+        };
+        if let Some(&id) = ids.get(key) {
+            return Ok(id);
+        }
+        let id = next_id(ids.len())?;
+        ids.insert(key.into(), id);
+        self.key_bytes += key.len();
+        Ok(id)
+    }
+
+    /// Numbers an array of views. Equal views of one array are equal values, and where the values repeat so do the views,
+    /// as the Parquet reader points every row of a value at the same bytes: most rows need neither hash nor comparison.
+    fn intern_views<T: ByteViewType>(
+        &mut self,
+        array: &GenericByteViewArray<T>,
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
+        let mut recent = std::mem::take(&mut self.recent);
+        recent.clear();
+        recent.resize(RECENT_VIEWS, (0, NULL_ID));
+        for (row, &view) in array.views().iter().enumerate() {
+            if array.is_null(row) {
+                out.push(NULL_ID);
+                continue;
+            }
+            let mixed = ((view >> 64) as u64 ^ view as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let slot = &mut recent[(mixed >> 32) as usize % RECENT_VIEWS];
+            if slot.0 != view || slot.1 == NULL_ID {
+                let value: &[u8] = array.value(row).as_ref();
+                *slot = (view, self.number(value)?);
+            }
+            out.push(slot.1);
+        }
+        self.recent = recent;
+        Ok(())
     }
 
     /// As [`Interner::intern`], of an array that holds keys already.
@@ -275,6 +341,7 @@ impl Interner {
     /// Bytes of memory held.
     pub(crate) fn size(&self) -> usize {
         self.key_bytes
+            + self.recent.capacity() * size_of::<(u128, u32)>()
             + match &self.ids {
                 Ids::Fixed(ids) => ids.allocation_size(),
                 Ids::Bytes(ids) => ids.allocation_size(),
@@ -354,17 +421,8 @@ impl KeySink for Numbering<'_> {
             self.out.push(NULL_ID);
             return Ok(());
         };
-        let Ids::Bytes(ids) = &mut self.interner.ids else {
-            return internal_err!("a column of numbers gave bytes as its key");
-        };
-        if let Some(&id) = ids.get(key) {
-            self.out.push(id);
-            return Ok(());
-        }
-        let next = next_id(ids.len())?;
-        ids.insert(key.into(), next);
-        self.interner.key_bytes += key.len();
-        self.out.push(next);
+        let id = self.interner.number(key)?;
+        self.out.push(id);
         Ok(())
     }
 }

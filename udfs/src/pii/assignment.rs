@@ -5,7 +5,10 @@
 //! must be long, hold digits and letters and have the entropy of something drawn at random: placeholders, variable names
 //! and words of prose have not.
 
-use memchr::{memchr2_iter, memmem};
+use std::sync::LazyLock;
+
+use memchr::memchr2_iter;
+use memchr::memmem::{self, Finder};
 
 use super::key::is_aws_secret;
 use super::{Finding, Kind, at, before, byte_entropy, run};
@@ -51,6 +54,8 @@ const NAMES: [(&[u8], Kind); 34] = [
 /// The longest name above, with room for separators.
 const NAME_REACH: usize = 32;
 
+static IS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(" is "));
+
 pub(super) fn find(text: &[u8], out: &mut Vec<Finding>) {
     for sign in memchr2_iter(b'=', b':', text) {
         // The second byte of `==`, `:=` and `::` is not a sign of its own.
@@ -59,7 +64,7 @@ pub(super) fn find(text: &[u8], out: &mut Vec<Finding>) {
             value_after(text, sign, after, out);
         }
     }
-    for sign in memmem::find_iter(text, b" is ") {
+    for sign in IS.find_iter(text) {
         value_after(text, sign, sign + 4, out);
     }
 }

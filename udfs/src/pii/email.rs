@@ -16,7 +16,8 @@ pub(super) fn find(text: &[u8], out: &mut Vec<Finding>) {
     // Both sides stop at the next `@`, so every byte is looked at twice at most.
     for sign in memchr_iter(b'@', text) {
         let start = local_part(text, sign);
-        if start == sign {
+        // `git@host` is how repositories are addressed, not a mailbox.
+        if start == sign || &text[start..sign] == b"git" {
             continue;
         }
         if let Some(end) = domain(text, sign + 1) {

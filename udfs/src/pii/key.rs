@@ -4,7 +4,9 @@
 //! their starts compared with the prefixes. That costs the same for ten prefixes as for a thousand, where a search
 //! for all of them at once slows with each. Prefixes and lengths are those that vendors publish for secret scanning.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 
 use super::{Finding, Kind, at, before, byte_entropy, run};
 use crate::text::runs::Class;
@@ -93,12 +95,21 @@ pub(super) fn find(text: &[u8], out: &mut Vec<Finding>) {
             }
         }
     }
-    for word in [b"earer ", b"EARER "] {
-        out.extend(memmem::find_iter(text, word).filter_map(|stem| bearer(text, stem)));
+    for stem in &*BEARER {
+        out.extend(stem.find_iter(text).filter_map(|stem| bearer(text, stem)));
     }
     let mut pem = PemSearch::default();
-    out.extend(memmem::find_iter(text, b"PRIVATE KEY").filter_map(|label| pem.block(text, label)));
+    out.extend(
+        PRIVATE_KEY
+            .find_iter(text)
+            .filter_map(|label| pem.block(text, label)),
+    );
 }
+
+// Made once: making a searcher takes as long as searching a short text.
+static BEARER: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| [Finder::new("earer "), Finder::new("EARER ")]);
+static PRIVATE_KEY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("PRIVATE KEY"));
 
 /// Kind and place of the key that the run `start..end` of token characters holds.
 fn judge(text: &[u8], start: usize, end: usize) -> Option<(Kind, usize, usize)> {

@@ -14,8 +14,8 @@
 //!
 //! **Left out**: names, postal addresses, dates of birth, passwords of low entropy; they need more than a pattern.
 //!
-//! **Cost.** Each detector has a gate (`memchr`, a count of digits, one packed search for all key prefixes) that clean
-//! text rarely opens, and each is linear in the text whatever the text is. A [`Scratch`] is reused between texts.
+//! **Cost.** Each detector has a gate (`memchr`, a count of digits, runs too long for words) that clean text rarely
+//! opens, and each is linear in the text whatever the text is. A [`Scratch`] is reused between texts.
 
 mod assignment;
 mod card;

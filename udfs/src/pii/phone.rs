@@ -215,7 +215,7 @@ fn take(groups: &[Group], most: usize) -> (usize, usize) {
     (total, count)
 }
 
-/// True when three groups in a row are day, month and year in some order.
+/// True when three groups in a row are day, month and year in some order, or the first two day and year (`Aug 09 2013`).
 fn is_date(text: &[u8], groups: &[Group]) -> bool {
     let value = |group: &Group| {
         text[group.start..group.end]
@@ -224,10 +224,13 @@ fn is_date(text: &[u8], groups: &[Group]) -> bool {
     };
     let is_year = |group: &Group| group.len() == 4 && (1900..2100).contains(&value(group));
     let is_part = |group: &Group| group.len() <= 2 && (1..=31).contains(&value(group));
-    groups.windows(3).any(|three| match three {
-        [a, b, c] => {
-            (is_year(a) && is_part(b) && is_part(c)) || (is_part(a) && is_part(b) && is_year(c))
-        }
-        _ => false,
-    })
+    let starts_with_day_and_year =
+        matches!(groups, [a, b, ..] if a.len() == 2 && is_part(a) && is_year(b));
+    starts_with_day_and_year
+        || groups.windows(3).any(|three| match three {
+            [a, b, c] => {
+                (is_year(a) && is_part(b) && is_part(c)) || (is_part(a) && is_part(b) && is_year(c))
+            }
+            _ => false,
+        })
 }

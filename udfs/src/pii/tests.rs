@@ -101,6 +101,7 @@ fn not_emails() {
         "ada@.com",
         "ada@example",
         "5@5.5",
+        "git@github.com:org/repo.git",
     ] {
         assert_eq!(redacted(text), text);
     }
@@ -281,6 +282,7 @@ fn look_alikes_of_numbers_stay() {
         "lines 100-200 and 300-400",
         "hotel 12345678",
         "490154203237518",
+        "Aug 09 2013 -0900",
         "range 2000-2010, 2011-2020",
         "x86_64-4111111111111111a",
         "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15",

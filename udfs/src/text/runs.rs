@@ -24,39 +24,52 @@ impl Class {
         self.0[usize::from(byte)]
     }
 
-    /// The first run of at least `least` members that starts at `from` or later.
+    /// The first run of at least `least` members, 15 or more, that starts at `from` or later.
     ///
-    /// Looks at the byte where such a run would reach its length, then backwards: in prose nearly every look ends the
-    /// matter for a whole word and the next. No byte is looked at twice.
+    /// Such a run covers one whole word of eight bytes, wherever words begin, so the others are passed over: nearly
+    /// all of prose at eight bytes a step, since a space or a comma shows without a look at the table.
     pub(crate) fn next_run(
         &self,
         text: &[u8],
         from: usize,
         least: usize,
     ) -> Option<(usize, usize)> {
-        let mut start = from;
-        let mut known = from;
+        debug_assert!(least >= 2 * WORD - 1);
+        let mut place = from;
         loop {
-            let reach = start + least;
-            match text
-                .get(known..reach)?
-                .iter()
-                .rposition(|&byte| !self.has(byte))
+            let word: &[u8; WORD] = text.get(place..place + WORD)?.try_into().ok()?;
+            if has_byte_below_plus(u64::from_le_bytes(*word))
+                || !word.iter().all(|&byte| self.has(byte))
             {
-                Some(break_at) => {
-                    start = known + break_at + 1;
-                    known = reach;
-                }
-                None => {
-                    let rest = text[reach..]
-                        .iter()
-                        .take_while(|&&byte| self.has(byte))
-                        .count();
-                    return Some((start, reach + rest));
-                }
+                place += WORD;
+                continue;
+            }
+            // At most seven bytes back: the word before was not all members.
+            let start = place
+                - text[from..place]
+                    .iter()
+                    .rev()
+                    .take_while(|&&byte| self.has(byte))
+                    .count();
+            place += WORD;
+            place += text[place..]
+                .iter()
+                .take_while(|&&byte| self.has(byte))
+                .count();
+            if place - start >= least {
+                return Some((start, place));
             }
         }
     }
+}
+
+const WORD: usize = 8;
+
+/// True when one of the eight bytes is less than `+`, the first of all separators within runs. Subtracting `+` from each
+/// borrows into the top bit of those below it (Warren, *Hacker's Delight*, section 6-1).
+fn has_byte_below_plus(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    word.wrapping_sub(ONES * b'+' as u64) & !word & (ONES << 7) != 0
 }
 
 #[cfg(test)]
@@ -67,7 +80,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn finds_what_a_plain_loop_finds(text in "[ab ]{0,120}", least in 1..20_usize) {
+        fn finds_what_a_plain_loop_finds(text in "[ab ]{0,40}|([a-c]{0,30} ){0,9}", least in 15..30_usize) {
             let class = Class::alphanumeric_and(b"");
             let mut expected = Vec::new();
             let mut start = 0;

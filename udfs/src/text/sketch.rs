@@ -41,8 +41,16 @@ pub fn text_sketch(text: &str) -> Option<[u8; LANES]> {
     if text.is_ascii() {
         shingles.push_ascii(text.as_bytes());
     } else {
-        for c in text.chars() {
-            shingles.push_char(c);
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let ascii = rest.bytes().take_while(u8::is_ascii).count();
+            if ascii > 0 {
+                shingles.push_ascii(&rest.as_bytes()[..ascii]);
+                rest = &rest[ascii..];
+            } else {
+                shingles.push_char(c);
+                rest = &rest[c.len_utf8()..];
+            }
         }
     }
     shingles.finish()
@@ -111,14 +119,17 @@ impl Shingles {
             self.make_room(4);
             let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.length));
             bytes = later;
+            let (folded, mut length, mut after_space) =
+                (&mut self.folded, self.length, self.after_space);
             for &byte in now {
-                let folded = FOLDED_ASCII[usize::from(byte) & 127];
-                let is_space = folded == b' ';
+                let lower = FOLDED_ASCII[usize::from(byte) & 127];
+                let is_space = lower == b' ';
                 // Written in any case, kept by moving on: no branch to mispredict at every word.
-                self.folded[self.length] = folded;
-                self.length += usize::from(!(is_space && self.after_space));
-                self.after_space = is_space;
+                folded[length] = lower;
+                length += usize::from(!(is_space & after_space));
+                after_space = is_space;
             }
+            (self.length, self.after_space) = (length, after_space);
         }
     }
 
@@ -127,6 +138,12 @@ impl Shingles {
             self.push_ascii(&[c as u8]);
         } else if c.is_whitespace() {
             self.push_ascii(b" ");
+        } else if matches!(c, '\u{3041}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}') {
+            // Kana, ideographs, Hangul: no case, and three bytes each.
+            self.make_room(4);
+            c.encode_utf8(&mut self.folded[self.length..]);
+            self.length += 3;
+            self.after_space = false;
         } else {
             for lower in c.to_lowercase() {
                 self.make_room(4);
@@ -151,15 +168,16 @@ impl Shingles {
 
     /// Hashes the shingles of the first `length` folded bytes.
     fn hash_folded(&mut self, length: usize) {
+        let minima = &mut self.minima;
         for shingle in self.folded[..length].array_windows::<SHINGLE>() {
             // Only where a character starts; continuation bytes are 10xxxxxx.
             if shingle[0] & 0xc0 != 0x80 {
                 let hash = hash(u64::from_le_bytes(*shingle));
-                let lane = &mut self.minima[(hash >> 58) as usize];
-                *lane = hash.min(*lane);
-                self.any = true;
+                let lane = (hash >> 58) as usize;
+                minima[lane] = hash.min(minima[lane]);
             }
         }
+        self.any |= length >= SHINGLE;
     }
 
     fn finish(mut self) -> Option<[u8; LANES]> {
@@ -396,7 +414,7 @@ mod tests {
         }
 
         #[test]
-        fn equal_shingles_give_equal_sketches(text in "\\PC{1,80}") {
+        fn equal_shingles_give_equal_sketches(text in "\\PC{1,80}|[a-zÄжΣ日本かな한 \u{3000}]{1,80}") {
             if let Some(sketch) = text_sketch(&text) {
                 prop_assert_eq!(sketch, by_shingles(&text));
             }
