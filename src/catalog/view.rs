@@ -4,16 +4,19 @@
 //! `event_time` is bound to the two parameters, and the query's filters and columns go into the view's plan before
 //! it is optimised. A query that says nothing about time gets the whole history.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as QueryResult;
+use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
@@ -75,21 +78,27 @@ pub fn views() -> Vec<View> {
         .collect()
 }
 
-/// Registers views over the tables that the context has now. A view whose tables are missing is left out.
+/// Registers views over the tables that the context has now, in place of what had their names.
 ///
 /// # Errors
 /// When a view does not plan.
 pub async fn register_views(context: &SessionContext, views: &[View]) -> Result<()> {
     for view in views {
-        context.register_table(view.name.as_str(), Arc::new(BoundedView::new(context, &view.sql).await?))?;
+        let provider = Arc::new(BoundedView::new(context, &view.sql).await?);
+        context.deregister_table(view.name.as_str())?;
+        context.register_table(view.name.as_str(), provider)?;
     }
     Ok(())
 }
 
 /// The table provider of a [`View`].
 pub struct BoundedView {
+    /// With the two parameters open.
     plan: LogicalPlan,
     schema: SchemaRef,
+    /// The plan cut down to some columns, still open. A view has a hundred columns and a rule reads five, window
+    /// after window.
+    narrow: Mutex<HashMap<Vec<usize>, LogicalPlan>>,
 }
 
 // The plan would fill a screen.
@@ -113,27 +122,63 @@ impl BoundedView {
     /// # Errors
     /// When it does not plan.
     pub async fn new(context: &SessionContext, sql: &str) -> Result<BoundedView> {
-        let plan = context.state().create_logical_plan(sql).await?;
+        let plan = typed(context.state().create_logical_plan(sql).await?)?;
         let schema = Arc::clone(bind(&plan, ALWAYS)?.schema().inner());
-        Ok(BoundedView { plan, schema })
+        Ok(BoundedView { plan, schema, narrow: Mutex::default() })
     }
 
     /// The view's plan for a query with these filters and columns.
     ///
     /// # Errors
     /// When the filters do not fit the view.
-    pub fn narrowed(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> QueryResult<LogicalPlan> {
-        let bounds = time_bounds(filters, "event_time", |_| true);
+    pub fn narrowed(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr]) -> QueryResult<LogicalPlan> {
+        let filters: Vec<Expr> = unnormalize_cols(filters.iter().cloned());
+        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let mut read = wanted.clone();
+        for column in filters.iter().flat_map(Expr::column_refs) {
+            let index = self.schema.index_of(&column.name)?;
+            if !read.contains(&index) {
+                read.push(index);
+            }
+        }
+        let bounds = time_bounds(&filters, "event_time", |_| true);
         let span = (bounds.from.unwrap_or(ALWAYS.0).max(ALWAYS.0), bounds.to.unwrap_or(ALWAYS.1).min(ALWAYS.1));
-        let mut builder = LogicalPlanBuilder::from(bind(&self.plan, span)?);
+        let mut builder = LogicalPlanBuilder::from(bind(&self.narrow(state, &read)?, span)?);
         for filter in filters {
-            builder = builder.filter(filter.clone())?;
+            builder = builder.filter(filter)?;
         }
-        if let Some(projection) = projection {
-            builder = builder.select(projection.iter().copied())?;
-        }
-        builder.build()
+        builder.select(0..wanted.len())?.build()
     }
+
+    fn narrow(&self, state: &dyn Session, columns: &[usize]) -> QueryResult<LogicalPlan> {
+        if let Some(plan) = self.narrow.lock().expect("nothing in here panics").get(columns) {
+            return Ok(plan.clone());
+        }
+        let plan = LogicalPlanBuilder::from(self.plan.clone()).select(columns.iter().copied())?.build()?;
+        let plan = state.optimize(&plan)?;
+        self.narrow.lock().expect("nothing in here panics").insert(columns.to_vec(), plan.clone());
+        Ok(plan)
+    }
+}
+
+/// The plan with its parameters known to be times: what the planner infers from `$window_start - INTERVAL ...` is an
+/// interval.
+fn typed(plan: LogicalPlan) -> QueryResult<LogicalPlan> {
+    let time = Arc::new(Field::new("", timestamp(0).data_type(), true));
+    let set = |expr: Expr| {
+        Ok(match expr {
+            Expr::Placeholder(mut placeholder) => {
+                placeholder.field = Some(Arc::clone(&time));
+                Transformed::yes(Expr::Placeholder(placeholder))
+            }
+            other => Transformed::no(other),
+        })
+    };
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let node = node.map_expressions(|expr| expr.transform(set))?;
+        node.map_data(LogicalPlan::recompute_schema)
+    })?;
+    Ok(plan.data)
 }
 
 fn bind(plan: &LogicalPlan, (from, to): (i64, i64)) -> QueryResult<LogicalPlan> {
@@ -168,7 +213,7 @@ impl TableProvider for BoundedView {
         'life3: 'async_trait,
         Self: 'async_trait,
     {
-        let plan = self.narrowed(projection, filters).and_then(|plan| match limit {
+        let plan = self.narrowed(state, projection, filters).and_then(|plan| match limit {
             Some(limit) => LogicalPlanBuilder::from(plan).limit(0, Some(limit))?.build(),
             None => Ok(plan),
         });

@@ -71,9 +71,6 @@ impl CaseRunner {
             self.context.register_table(table.name(), Arc::new(sorted))?;
         }
         let views: Vec<_> = views().into_iter().filter(|view| file.rule.source.contains(&view.name)).collect();
-        for view in &views {
-            self.context.deregister_table(view.name.as_str())?;
-        }
         register_views(&self.context, &views).await?;
         let mut overrides = Vec::new();
         for (name, text) in &case.params {
