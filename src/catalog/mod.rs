@@ -30,7 +30,8 @@ pub use problem::{Level, Problem};
 pub use rule::{Dedup, Mode, Param, ParamValue, Rule, RuleKind, Severity, Status, ENGINE_PARAMS};
 pub use span::Span;
 pub use view::{BoundedView, View, register_views, views};
-pub(crate) use view::timestamp;
+pub(crate) use bounds::{comparisons, micros};
+pub(crate) use view::{replace_placeholders, timestamp, typed};
 
 use crate::error::{Error, Result};
 use crate::suggest::nearest;

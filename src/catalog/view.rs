@@ -16,13 +16,14 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as QueryResult;
-use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr_rewriter::{NamePreserver, unnormalize_cols};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableProviderFilterPushDown, TableType, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 
 use super::block::split;
-use super::bounds::time_bounds;
+use super::bounds::comparisons;
 use super::header::{Header, Section};
 use super::problem::Problem;
 use crate::error::Result;
@@ -123,7 +124,7 @@ impl BoundedView {
     /// When it does not plan.
     pub async fn new(context: &SessionContext, sql: &str) -> Result<BoundedView> {
         let plan = typed(context.state().create_logical_plan(sql).await?)?;
-        let schema = Arc::clone(bind(&plan, ALWAYS)?.schema().inner());
+        let schema = Arc::clone(plan.schema().inner());
         Ok(BoundedView { plan, schema, narrow: Mutex::default() })
     }
 
@@ -141,9 +142,16 @@ impl BoundedView {
                 read.push(index);
             }
         }
-        let bounds = time_bounds(&filters, "event_time", |_| true);
-        let span = (bounds.from.unwrap_or(ALWAYS.0).max(ALWAYS.0), bounds.to.unwrap_or(ALWAYS.1).min(ALWAYS.1));
-        let mut builder = LogicalPlanBuilder::from(bind(&self.narrow(state, &read)?, span)?);
+        // Any one bound will do: the filters stay above, and a view reads beyond its window anyway.
+        let (mut from, mut to) = (lit(timestamp(ALWAYS.0)), lit(timestamp(ALWAYS.1)));
+        for (op, constant) in comparisons(&filters, "event_time") {
+            match op {
+                Operator::GtEq | Operator::Gt => from = constant.clone(),
+                Operator::Lt | Operator::LtEq => to = constant.clone(),
+                _ => {}
+            }
+        }
+        let mut builder = LogicalPlanBuilder::from(bind(self.narrow(state, &read)?, &from, &to)?);
         for filter in filters {
             builder = builder.filter(filter)?;
         }
@@ -161,28 +169,44 @@ impl BoundedView {
     }
 }
 
-/// The plan with its parameters known to be times: what the planner infers from `$window_start - INTERVAL ...` is an
-/// interval.
-fn typed(plan: LogicalPlan) -> QueryResult<LogicalPlan> {
+/// The plan with its parameters in time known to be times: what the planner infers from `$window_start - INTERVAL ...`
+/// is an interval.
+pub(crate) fn typed(plan: LogicalPlan) -> QueryResult<LogicalPlan> {
     let time = Arc::new(Field::new("", timestamp(0).data_type(), true));
-    let set = |expr: Expr| {
-        Ok(match expr {
-            Expr::Placeholder(mut placeholder) => {
-                placeholder.field = Some(Arc::clone(&time));
-                Transformed::yes(Expr::Placeholder(placeholder))
-            }
-            other => Transformed::no(other),
-        })
-    };
-    let plan = plan.transform_up_with_subqueries(|node| {
-        let node = node.map_expressions(|expr| expr.transform(set))?;
-        node.map_data(LogicalPlan::recompute_schema)
-    })?;
-    Ok(plan.data)
+    replace_placeholders(plan, |placeholder| {
+        Some(Expr::Placeholder(Placeholder {
+            id: placeholder.id.clone(),
+            field: Some(Arc::clone(&time)),
+        }))
+    })
 }
 
-fn bind(plan: &LogicalPlan, (from, to): (i64, i64)) -> QueryResult<LogicalPlan> {
-    plan.clone().with_param_values(vec![("window_start", timestamp(from)), ("window_end", timestamp(to))])
+fn bind(plan: LogicalPlan, from: &Expr, to: &Expr) -> QueryResult<LogicalPlan> {
+    replace_placeholders(plan, |placeholder| match placeholder.id.as_str() {
+        "$window_start" => Some(from.clone()),
+        "$window_end" => Some(to.clone()),
+        _ => None,
+    })
+}
+
+/// Puts expressions in the place of placeholders; names of output columns stay.
+pub(crate) fn replace_placeholders(plan: LogicalPlan, with: impl Fn(&Placeholder) -> Option<Expr>) -> QueryResult<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        let node = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let replaced = expr.transform_up(|expr| {
+                let new = match &expr {
+                    Expr::Placeholder(placeholder) => with(placeholder),
+                    _ => None,
+                };
+                Ok(new.map_or_else(|| Transformed::no(expr), Transformed::yes))
+            })?;
+            Ok(if replaced.transformed { replaced.update_data(|expr| name.restore(expr)) } else { replaced })
+        })?;
+        if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
+    })?;
+    Ok(plan.data)
 }
 
 impl TableProvider for BoundedView {
