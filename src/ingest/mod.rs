@@ -5,6 +5,7 @@ pub mod json;
 pub mod record;
 pub mod time;
 
+mod action_class;
 mod address;
 mod arn;
 mod azure;
@@ -25,5 +26,7 @@ mod provider_audit;
 mod tokens;
 mod vertex;
 
+#[cfg(test)]
+mod mutate;
 #[cfg(test)]
 mod testing;

@@ -46,7 +46,9 @@ fn without_version(model: &str) -> &str {
             // `gpt-oss-120b-1:0`; without the colon a bare number is part of the name, as in `gpt-4`, and after a
             // version it is that version's second half, as in `rerank-v3-5:0`.
             None if qualified && is_number(version) => {
-                let whole = family.rsplit_once("-v").is_some_and(|(_, major)| is_number(major));
+                let whole = family
+                    .rsplit_once("-v")
+                    .is_some_and(|(_, major)| is_number(major));
                 if whole { stem } else { family }
             }
             _ => model,

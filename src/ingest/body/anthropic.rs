@@ -4,8 +4,8 @@
 //! as far as they agree.
 
 use super::parts::{
-    Turn, arguments, blocked, code_at, error, finish, message_count, request_was_read, response_was_read, role, seal, tool_definition,
-    warn,
+    Turn, arguments, blocked, code_at, error, finish, message_count, request_was_read,
+    response_was_read, role, seal, tool_definition, warn,
 };
 use super::stream::Blocks;
 use crate::ingest::json::Value;

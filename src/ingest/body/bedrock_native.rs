@@ -5,7 +5,8 @@
 //! and the chunks of a stream alike: texts of the same index are put together.
 
 use super::parts::{
-    Turn, arguments, blocked, code_at, error, finish, keep_numbers, message_count, request_was_read, response_was_read, role, seal, tool_definition,
+    Turn, arguments, blocked, code_at, error, finish, keep_numbers, message_count,
+    request_was_read, response_was_read, role, seal, tool_definition,
 };
 use super::stream::Blocks;
 use crate::ingest::json::Value;
@@ -117,10 +118,7 @@ fn cohere_history<'a>(history: Value<'a>, row: &mut CallRow<'a>) {
 fn parameters<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let call = &mut row.call;
     let config = body.get("textGenerationConfig");
-    for settings in [Some(body), config]
-        .into_iter()
-        .flatten()
-    {
+    for settings in [Some(body), config].into_iter().flatten() {
         call.temperature = call
             .temperature
             .or_else(|| settings.float("temperature", "temperature"));

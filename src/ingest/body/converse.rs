@@ -2,8 +2,8 @@
 //! InvokeModel bodies and stream chunks have the same parts.
 
 use super::parts::{
-    Turn, arguments, blocked, code_at, finish, keep_numbers, message_count, request_was_read, response_was_read, role, seal,
-    tool_definition, warn,
+    Turn, arguments, blocked, code_at, finish, keep_numbers, message_count, request_was_read,
+    response_was_read, role, seal, tool_definition, warn,
 };
 use super::stream::Blocks;
 use crate::ingest::json::Value;
