@@ -15,12 +15,12 @@ pub(crate) mod converse;
 pub(crate) mod gemini;
 pub(crate) mod openai;
 
+mod choices;
 mod filters;
-mod open;
+pub(crate) mod open;
 pub(crate) mod parts;
 mod responses;
 mod stream;
-mod usage;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,18 @@ pub(crate) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
+    /// Beside the conversation: what went wrong.
+    pub(crate) const ERROR: Self = Turn {
+        direction: Direction::Error,
+        role: None,
+        message: 0,
+    };
+
+    /// What the model answers.
+    pub(crate) fn answer(message: usize) -> Self {
+        Turn::new(Direction::Output, Some("assistant"), message)
+    }
+
     pub(crate) fn new(direction: Direction, role: Option<&'a str>, message: usize) -> Self {
         Turn {
             direction,
@@ -301,6 +313,30 @@ fn scrub(value: Value<'_>, may_stay: fn(&str) -> bool) {
             scrub(inner, may_stay);
         } else {
             inner.mark("content");
+        }
+    }
+}
+
+/// The same, and every text that is taken out becomes a part.
+pub(crate) fn scrub_into<'a>(
+    value: Value<'a>,
+    turn: Turn<'a>,
+    part_type: PartType,
+    row: &mut CallRow<'a>,
+) {
+    if value.as_str().is_some_and(|text| code(text).is_none()) {
+        value.mark("content");
+        turn.leaves(row, part_type, value);
+    }
+    for item in value.items() {
+        scrub_into(item, turn, part_type, row);
+    }
+    for (key, inner) in value.entries() {
+        if code(key).is_some() {
+            scrub_into(inner, turn, part_type, row);
+        } else {
+            inner.mark("content");
+            turn.leaves(row, part_type, inner);
         }
     }
 }
