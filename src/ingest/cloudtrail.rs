@@ -10,9 +10,9 @@
 //! Left out: the policy inside a guardrail, which CloudTrail hides. It says that one changed, never what.
 
 use super::action_class::{self, Source};
-use super::body::parts::{Turn, code_at, keep_codes};
+use super::body::parts::{Turn, code_at, scrub_into};
 use super::json::Value;
-use super::record::{CallRow, Direction, Reject, Rows};
+use super::record::{CallRow, Direction, PartType, Reject, Rows};
 use super::{address, arn, names, tokens};
 use crate::schema::{Audit, Call};
 
@@ -263,9 +263,16 @@ fn call<'a>(event: Audit<'a>, record: Value<'a>) -> CallRow<'a> {
     }
     for (key, value) in record.entries() {
         match key.to_ascii_lowercase().as_str() {
-            "requestparameters" | "responseelements" => keep_codes(value),
+            "requestparameters" => {
+                let turn = Turn::new(Direction::Input, None, 0);
+                scrub_into(value.structure(), turn, PartType::Raw, &mut row);
+            }
+            "responseelements" => {
+                let turn = Turn::new(Direction::Output, None, 0);
+                scrub_into(value.structure(), turn, PartType::Raw, &mut row);
+            }
             "errormessage" => {
-                Turn::new(Direction::Error, None, 0).text_or_leaves(&mut row, value);
+                Turn::ERROR.text_or_leaves(&mut row, value);
                 value.mark("content");
             }
             _ => {}
