@@ -77,7 +77,7 @@ fn model<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
 
 fn identity<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     let call = &mut row.call;
-    call.caller = record.text_of(&["identity/arn", "identity"], "caller");
+    call.caller = record.text_of(&["identity/arn", "identity", "identity_arn"], "caller");
     if let Some(caller) = call.caller {
         let principal = arn::principal(caller);
         call.user_type = Some(principal.user_type);

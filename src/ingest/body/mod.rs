@@ -40,7 +40,7 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         anthropic::request(body, row);
     } else if shape.get("contents").is_some() {
         gemini::request(body, row);
-    } else if shape.get("messages").is_some() {
+    } else if shape.get("messages").is_some() || shape.get("input").is_some() {
         openai::request(body, row);
     } else if !bedrock_native::request(body, row) {
         parts::unknown(body, Direction::Input, row);
@@ -58,7 +58,7 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         }
         Some(first) if converse::is_response(first) => converse::response(body, row),
         Some(first) if anthropic::is_response(first) => anthropic::response(body, row),
-        Some(first) if first.get("choices").is_some() => openai::response(body, row),
+        Some(first) if openai::is_response(first) => openai::response(body, row),
         Some(first) if first.get("candidates").is_some() => gemini::response(body, row),
         _ => {
             if !bedrock_native::response(body, row) {
