@@ -27,4 +27,6 @@ mod tokens;
 mod vertex;
 
 #[cfg(test)]
+mod mutate;
+#[cfg(test)]
 mod testing;
