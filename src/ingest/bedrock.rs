@@ -7,7 +7,7 @@
 //! log: CloudTrail has them, under the same request id.
 
 use super::body;
-use super::body::parts::{Turn, code_at, keep_codes, unknown};
+use super::body::parts::{Turn, code_at, scrub_into, unknown, warn};
 use super::json::Value;
 use super::record::{CallRow, Direction, PartType, Reject, Rows};
 use super::{arn, guardrail, names, tokens};
@@ -113,7 +113,7 @@ fn failure<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
             .any(|name| name.eq_ignore_ascii_case(key))
             || (key.eq_ignore_ascii_case("errorCode") && row.call.error_type.is_none());
         if message {
-            Turn::new(Direction::Error, None, 0).text_or_leaves(row, value);
+            Turn::ERROR.text_or_leaves(row, value);
             value.mark("content");
         }
     }
@@ -127,7 +127,7 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
         input.drop_field("inputContentType");
         row.call.input_uri = code_at(input, "inputBodyS3Path", "input_uri");
         external |= row.call.input_uri.is_some();
-        if let Some(body) = last(input, "inputBodyJson") {
+        if let Some(body) = last(input, "inputBodyJson").filter(|body| !is_empty(*body)) {
             body::request(body, row);
             inline = true;
         }
@@ -138,7 +138,7 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
         output.drop_field("outputContentType");
         row.call.output_uri = code_at(output, "outputBodyS3Path", "output_uri");
         external |= row.call.output_uri.is_some();
-        if let Some(body) = last(output, "outputBodyJson") {
+        if let Some(body) = last(output, "outputBodyJson").filter(|body| !is_empty(*body)) {
             for chunk in body.structure().items_or_self() {
                 envelope(chunk, row);
             }
@@ -165,6 +165,11 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     });
 }
 
+/// `{}`, `""`: text delivery is off.
+fn is_empty(body: Value<'_>) -> bool {
+    body.as_str() == Some("") || (body.is_object() && body.entries().next().is_none())
+}
+
 /// The last of the entries of that name that is not `null`; what stands in the others is content that nobody reads.
 fn last<'a>(value: Value<'a>, key: &str) -> Option<Value<'a>> {
     let mut found: Option<Value<'a>> = None;
@@ -176,7 +181,7 @@ fn last<'a>(value: Value<'a>, key: &str) -> Option<Value<'a>> {
     found
 }
 
-/// What else stands beside a body: a body under another name, figures, codes.
+/// What else stands beside a body: a body or its text under another name, figures, codes.
 fn remainder<'a>(side: Value<'a>, direction: Direction, row: &mut CallRow<'a>) {
     const READ: [&str; 4] = [
         "inputBodyJson",
@@ -192,10 +197,14 @@ fn remainder<'a>(side: Value<'a>, direction: Direction, row: &mut CallRow<'a>) {
         if READ.iter().any(|known| known.eq_ignore_ascii_case(key)) {
             continue;
         }
-        if key.to_ascii_lowercase().contains("body") {
-            unknown(value, direction, row);
+        let turn = Turn::new(direction, None, 0);
+        let name = key.to_ascii_lowercase();
+        if name.contains("body") || name.contains("text") {
+            turn.leaves(row, PartType::Raw, value.structure());
+            value.mark("content");
+            warn(&mut row.call, "unknown_body");
         } else {
-            keep_codes(value);
+            scrub_into(value, turn, PartType::Raw, row);
         }
     }
 }
@@ -230,8 +239,13 @@ fn envelope<'a>(chunk: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(verdict) = code_at(chunk, "amazon-bedrock-guardrailAction", "guardrail_action") {
         guardrail::action(verdict, row);
     }
-    if let Some(trace) = chunk.find("amazon-bedrock-trace/guardrail") {
-        guardrail::trace(trace, row);
+    for path in [
+        "amazon-bedrock-trace/guardrail",
+        "amazon-bedrock-trace/guardrails",
+    ] {
+        if let Some(trace) = chunk.find(path) {
+            guardrail::trace(trace, row);
+        }
     }
     if let Some(metrics) = chunk.get("amazon-bedrock-invocationMetrics") {
         counts(metrics, row);

@@ -23,9 +23,9 @@ pub(crate) fn ran<'a>(row: &mut CallRow<'a>, id: &'a str) {
     row.call.guardrail_action.get_or_insert("none");
 }
 
-/// Notes the verdict that stands beside a response: `INTERVENED` or `NONE`.
+/// Notes the verdict that stands beside a response: `INTERVENED`, `GUARDRAIL_INTERVENED` or `NONE`.
 pub(crate) fn action(verdict: &str, row: &mut CallRow<'_>) {
-    if verdict.eq_ignore_ascii_case("INTERVENED") {
+    if verdict.to_ascii_uppercase().ends_with("INTERVENED") {
         row.call.guardrail_action = Some("blocked");
     } else {
         row.call.guardrail_action.get_or_insert("none");
@@ -51,7 +51,7 @@ pub(crate) fn trace<'a>(trace: Value<'a>, row: &mut CallRow<'a>) {
             }
             // A sentence of the service about what it saw.
             "actionreason" => {
-                Turn::new(Direction::Error, None, 0).text_or_leaves(row, value);
+                Turn::ERROR.text_or_leaves(row, value);
                 value.mark("content");
             }
             _ => keep_codes(value),
