@@ -79,6 +79,7 @@ fn openai_chat_with_tools_and_media() {
                 (Input, Media, "user", ""),
                 (Input, ToolCall, "assistant", r#"{"q":"x"}"#),
                 (Input, ToolResult, "tool", "a cat"),
+                (Input, Text, "system", "finds a thing"),
                 (Output, Reasoning, "assistant", "hm"),
                 (Output, Text, "assistant", "a moment"),
                 (Output, ToolCall, "assistant", r#"{"q":"y"}"#),
@@ -88,7 +89,7 @@ fn openai_chat_with_tools_and_media() {
         assert_eq!(row.parts[2].mime_type, Some("image/png"));
         assert_eq!(row.parts[4].mime_type, Some("audio/wav"));
         let messages: Vec<_> = row.parts.iter().map(|part| part.message).collect();
-        assert_eq!(messages, [0, 1, 1, 1, 1, 2, 3, 0, 0, 0, 0]);
+        assert_eq!(messages, [0, 1, 1, 1, 1, 2, 3, 0, 0, 0, 0, 0]);
         let call = &row.call;
         assert_eq!(
             (call.model, call.response_model, call.response_id),
