@@ -309,8 +309,14 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         }
         warn(&mut row.call, "unknown_body");
     }
-    for value in opened.values {
-        seal(value, &RESPONSE_SETTINGS);
+    // What the response is, every chunk says again; what it used, only the last.
+    for (number, value) in opened.values.into_iter().enumerate() {
+        let keep: &[&str] = if number == 0 {
+            &RESPONSE_SETTINGS
+        } else {
+            &["usage"]
+        };
+        seal(value, keep);
     }
     cut(row, first_part, opened.truncated);
 }
