@@ -260,8 +260,8 @@ pub(crate) fn settle(call: &mut Call<'_>) {
         (Some("blocked"), _) => Some("blocked"),
         (declared, found) => found.or(declared),
     };
-    if call.guardrail_action == Some("blocked") && call.outcome != "failure" {
-        call.outcome = "blocked";
+    if call.guardrail_action == Some("blocked") {
+        blocked(call);
     }
 }
 
