@@ -28,7 +28,8 @@ pub(crate) enum Source {
 use Source::{Anthropic, Aws, Azure, Gcp, LiteLlm, OpenAi};
 
 /// Every class there is.
-pub(crate) const CLASSES: [&str; 24] = [
+#[cfg(test)]
+const CLASSES: [&str; 24] = [
     "logging.disable",
     "logging.change",
     "guardrail.create",
