@@ -264,7 +264,7 @@ fn legacy_completions_and_embeddings() {
         let call = &row.call;
         assert_eq!(
             (call.input_tokens, call.output_tokens, call.total_tokens),
-            (Some(4), None, Some(4))
+            (Some(4), Some(0), Some(4))
         );
         assert_eq!(
             left,
@@ -476,7 +476,8 @@ fn gemini_blocks() {
         assert_eq!(call.guardrail_categories, ["PROHIBITED_CONTENT"]);
         assert_eq!(call.guardrail_findings[0].direction, Some("input"));
         assert_eq!(said(row), [(Error, Text, "", "it said so")]);
-        assert_eq!((call.output_tokens, left), (None, ""));
+        // What is not in the input is output: nothing.
+        assert_eq!((call.output_tokens, left), (Some(0), ""));
     });
     let json = r#"{"out":{"candidates":[{"finishReason":"SAFETY","safetyRatings":[{"category":"HARM_CATEGORY_DANGEROUS_CONTENT","probability":"HIGH","blocked":true}]}]}}"#;
     gemini_row(json, |row, _| {
@@ -521,8 +522,8 @@ fn unknown_bodies_keep_their_words_and_say_so() {
             assert_eq!(
                 said(row),
                 [
-                    (Input, Raw, "", "these words"),
-                    (Output, Raw, "", "those words")
+                    (Input, Raw, "user", "these words"),
+                    (Output, Raw, "assistant", "those words")
                 ]
             );
             assert_eq!(row.call.parse_warnings, ["unknown_body"]);
