@@ -68,12 +68,16 @@ fn quoted<'a>(direction: &str) -> Turn<'a> {
     Turn::new(Direction::GuardrailMatch, Some(role), 0)
 }
 
-/// Assessments by guardrail: `{id: assessment}`, `{id: [assessment]}`, or an array of either.
+/// Assessments by guardrail: `{id: assessment}`, `{id: [assessment]}`, an array of either, or of bare assessments.
 fn assessments<'a>(value: Value<'a>, direction: &'static str, row: &mut CallRow<'a>) {
     let value = value.structure();
     for by_guardrail in value.items_or_self() {
         if !by_guardrail.is_object() {
             by_guardrail.mark("content");
+        }
+        if is_assessment(by_guardrail) {
+            read_assessment(by_guardrail, direction, row);
+            continue;
         }
         for (id, list) in by_guardrail.entries() {
             if code(id).is_none() {
@@ -118,6 +122,14 @@ const fn kind(
         name,
         category,
     }
+}
+
+/// Whether a value is an assessment itself and not one under its guardrail's id.
+fn is_assessment(value: Value<'_>) -> bool {
+    let has = |policy| value.get(policy).is_some();
+    has("automatedReasoningPolicy")
+        || has("invocationMetrics")
+        || KINDS.iter().any(|kind| has(kind.policy))
 }
 
 fn read_assessment<'a>(assessment: Value<'a>, direction: &'static str, row: &mut CallRow<'a>) {
@@ -329,6 +341,25 @@ mod tests {
             read(&filter("NONE", r#","detected":false"#), "NONE"),
             (Some("none"), "", Some("none"), 0)
         );
+    }
+
+    #[test]
+    fn assessments_are_found_in_every_nesting() {
+        let assessment = r#"{"contentPolicy":{"filters":[{"type":"HATE","confidence":"LOW","action":"BLOCKED"}]}}"#;
+        for text in [
+            format!(r#"{{"inputAssessment":{{"g":{assessment}}}}}"#),
+            format!(r#"{{"outputAssessments":{{"g":[{assessment}]}}}}"#),
+            format!(r#"{{"outputAssessments":[{{"g":{assessment}}}]}}"#),
+            format!(r#"{{"outputs":[{{"g":[{assessment}]}}]}}"#),
+            format!(r#"{{"outputs":[{assessment}]}}"#),
+            format!(r#"{{"input":{assessment}}}"#),
+        ] {
+            assert_eq!(
+                read(&text, "NONE"),
+                (Some("blocked"), "blocked", Some("low"), 1),
+                "{text}"
+            );
+        }
     }
 
     #[test]
