@@ -3,10 +3,10 @@
 //! Calls of models become `calls`, which here have a caller and an address but neither text nor tokens; everything else
 //! that the AI services, their guardrails and the logging of both record becomes `audit`. Other services are counted.
 //!
-//! Left out: entries that are no audit log (`jsonPayload`, `textPayload`).
+//! Left out: entries that are no audit log (`jsonPayload`, `textPayload`), but for what Model Armor found.
 
 use super::action_class::{self, Source};
-use super::body::parts::{Turn, code};
+use super::body::parts::{Turn, arguments, keep_codes, scrub_into};
 use super::json::Value;
 use super::record::{CallRow, PartType, Reject, Rows};
 use super::{address, guardrail, names, tokens};
@@ -50,6 +50,10 @@ const GUARDS: [&str; 14] = [
     "createkey",
 ];
 
+/// What was asked and answered: JSON in the log, JSON in a string in BigQuery.
+const REQUESTS: [&str; 3] = ["request", "requestJson", "request_json"];
+const RESPONSES: [&str; 3] = ["response", "responseJson", "response_json"];
+
 /// Whether a record is of this format.
 pub(super) fn recognises(record: Value<'_>) -> bool {
     let has = |key: &str| record.get(key).is_some();
@@ -64,6 +68,9 @@ pub(super) fn recognises(record: Value<'_>) -> bool {
 /// Decodes one record.
 pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), Reject> {
     let Some(payload) = PAYLOADS.iter().find_map(|key| record.get(key)?.object()) else {
+        if let Some(operation) = model_armor::operation(record) {
+            return model_armor::decode(record, operation, rows);
+        }
         rows.skipped.push("Google Cloud log that is no audit log");
         return Ok(());
     };
@@ -190,11 +197,13 @@ impl<'a> Entry<'a> {
         self.insert_id.unwrap_or_default()
     }
 
-    /// A stream or a long operation writes an entry when it begins and one when it ends; the first is the call.
+    /// A stream or a long operation writes an entry when it begins and one when it ends; the first is the call. Model
+    /// Armor checks a call that another entry tells of.
     fn role(&self) -> &'static str {
         let flag = |path: &str| self.record.flag(path, "record_role").unwrap_or(false);
         let (first, last) = (flag("operation/first"), flag("operation/last"));
-        if self.operation.is_some() && !first && last {
+        let guards = self.service == Some("modelarmor.googleapis.com");
+        if guards || (self.operation.is_some() && !first && last) {
             "supplement"
         } else {
             "primary"
@@ -242,7 +251,10 @@ impl<'a> Entry<'a> {
             ..Call::default()
         };
         self.model(&mut row.call);
-        self.status.keep(&mut row);
+        // A message may quote what was asked.
+        if let Some(status) = self.payload.get("status") {
+            scrub_into(status.structure(), Turn::ERROR, PartType::Text, &mut row);
+        }
         model_armor::read(self.payload, &self.verb, &mut row);
         tokens::complete(&mut row.call);
         guardrail::settle(&mut row.call);
@@ -268,21 +280,29 @@ impl<'a> Entry<'a> {
     }
 
     fn audit(&self, rows: &mut Rows<'a>) {
-        let body = |names: [&str; 3], column: &'static str| {
-            let found = names
-                .iter()
-                .find_map(|name| self.payload.take(name, column))?;
-            found.as_str().or_else(|| Some(found.to_json()))
-        };
-        let read_only = match self.verb.as_str() {
-            verb if ["get", "list", "search", "query", "lookup"]
-                .iter()
-                .any(|read| verb.starts_with(read)) =>
+        // What changes something is logged with its parameters. What only reads data may be a call that nobody knows as
+        // one yet: of that no prose is kept.
+        let category = self.log.map(category);
+        let is_management = matches!(category, Some("activity" | "policy" | "system_event"));
+        if !is_management {
+            for key in
+                REQUESTS
+                    .iter()
+                    .chain(&RESPONSES)
+                    .chain(&["status", "metadata", "metadataJson"])
             {
-                true
+                if let Some(value) = self.payload.get(key) {
+                    keep_codes(value);
+                }
             }
-            _ => false,
+        }
+        let body = |names: [&str; 3], column: &'static str| {
+            let mut found = names.iter().filter(|_| is_management);
+            let found = found.find_map(|name| self.payload.take(name, column))?;
+            Some(arguments(found))
         };
+        let reads = ["get", "list", "search", "query", "lookup"];
+        let read_only = reads.iter().any(|verb| self.verb.starts_with(verb));
         rows.audits.push(Audit {
             event_time: self.time,
             log_time: self.received,
@@ -300,7 +320,7 @@ impl<'a> Entry<'a> {
             outcome: self.status.outcome,
             error_type: self.status.error,
             read_only: Some(read_only),
-            event_category: self.log.map(category),
+            event_category: category,
             caller: self.who.caller,
             user_type: self.who.user_type,
             user_name: self.who.name,
@@ -312,15 +332,15 @@ impl<'a> Entry<'a> {
             user_agent: self.user_agent,
             request_id: self.insert_id,
             correlation_id: self.operation,
-            request_params: body(["request", "requestJson", "request_json"], "request_params"),
-            response: body(["response", "responseJson", "response_json"], "response"),
+            request_params: body(REQUESTS, "request_params"),
+            response: body(RESPONSES, "response"),
             ..Audit::default()
         });
     }
 }
 
 /// The part of a resource name after the one of that name.
-fn after<'a>(name: &'a str, collection: &str) -> Option<&'a str> {
+pub(super) fn after<'a>(name: &'a str, collection: &str) -> Option<&'a str> {
     let mut parts = name.split('/');
     parts.find(|part| part.eq_ignore_ascii_case(collection))?;
     parts.next().filter(|part| !part.is_empty())
@@ -343,18 +363,11 @@ fn category(log: &str) -> &str {
 struct Status<'a> {
     outcome: &'static str,
     error: Option<&'a str>,
-    message: Option<&'a str>,
 }
 
 impl<'a> Status<'a> {
     fn read(payload: Value<'a>) -> Status<'a> {
         let code = payload.find("status/code").and_then(Value::as_int);
-        // A message may quote what was asked.
-        let message = payload
-            .take("status/message", "content")
-            .and_then(Value::as_text);
-        let details = payload.take("status/details", "content");
-        let _ = details;
         let denied = payload
             .get("authorizationInfo")
             .or_else(|| payload.get("authorization_info"))
@@ -369,26 +382,16 @@ impl<'a> Status<'a> {
                     error: Some(
                         grpc_name(code).unwrap_or_else(|| payload.format(format_args!("{code}"))),
                     ),
-                    message,
                 }
             }
             _ if denied => Status {
                 outcome: "failure",
                 error: Some("PERMISSION_DENIED"),
-                message,
             },
             _ => Status {
                 outcome: "success",
                 error: None,
-                message: None,
             },
-        }
-    }
-
-    /// The message is a text of the call.
-    fn keep(&self, row: &mut CallRow<'a>) {
-        if let Some(message) = self.message {
-            Turn::ERROR.text(row, PartType::Text, message);
         }
     }
 }

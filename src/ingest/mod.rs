@@ -39,6 +39,8 @@ mod reader;
 mod source;
 mod split;
 #[cfg(test)]
+mod mutate;
+#[cfg(test)]
 mod testing;
 mod tokens;
 mod vertex;

@@ -6,6 +6,7 @@
 
 use super::body;
 use super::body::parts::warn;
+use super::gcp_audit::after;
 use super::json::Value;
 use super::record::{CallRow, Reject, Rows};
 use super::{guardrail, names, tokens};
@@ -123,13 +124,6 @@ fn model<'a>(record: Value<'a>, call: &mut Call<'a>) {
         call.cloud_account_id = call.cloud_account_id.or_else(|| after(path, "projects"));
         call.cloud_region = call.cloud_region.or_else(|| after(path, "locations"));
     }
-}
-
-/// The part of a resource name after the one of that name.
-fn after<'a>(name: &'a str, collection: &str) -> Option<&'a str> {
-    let mut parts = name.split('/');
-    parts.find(|part| part.eq_ignore_ascii_case(collection))?;
-    parts.next().filter(|part| !part.is_empty())
 }
 
 /// Reads a request or a response.

@@ -9,6 +9,7 @@ use crate::schema::{Call, Micros};
 pub(super) const LONGEST_MS: f64 = 86_400_000.0;
 
 /// A record with its common fields read.
+#[derive(Clone, Copy)]
 pub(super) struct Frame<'a> {
     pub(super) record: Value<'a>,
     /// `properties`, where it could be read as an object.

@@ -7,7 +7,7 @@ use crate::ingest::body;
 use crate::ingest::body::open::open;
 use crate::ingest::body::parts::{Turn, code, scrub_into, warn};
 use crate::ingest::json::Value;
-use crate::ingest::record::{CallRow, Direction, PartType, Rows};
+use crate::ingest::record::{CallRow, PartType, Rows};
 use crate::ingest::{guardrail, names, tokens};
 use crate::schema::Call;
 
@@ -29,6 +29,18 @@ const MODEL_PATHS: [&str; 13] = [
 ];
 
 pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
+    // Properties that were cut may still hold a body. They are read as far as they go, and none of it is left over.
+    let broken = ["properties", "properties_s"]
+        .iter()
+        .find_map(|key| frame.record.get(key))
+        .filter(|_| frame.properties.is_none())
+        .map(open);
+    let frame = &Frame {
+        properties: frame
+            .properties
+            .or_else(|| broken.as_ref()?.values.first().copied()),
+        ..*frame
+    };
     let url = frame.property("url").and_then(Value::as_str);
     let path = url.map(path_of).unwrap_or_default().to_ascii_lowercase();
     let backend = frame
@@ -47,6 +59,10 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
         call: frame.call("azure.apim.gateway", "primary"),
         ..CallRow::default()
     };
+    if broken.is_some() {
+        warn(&mut row.call, "unreadable_properties");
+        row.call.content_state = Some("truncated");
+    }
     bodies(frame, &path, request, response, &mut row);
     headers(frame, &mut row.call);
     address(frame, url, &mut row);
@@ -118,19 +134,6 @@ fn bodies<'a>(
         if let Some(body) = frame.property(name) {
             body.mark("content");
         }
-    }
-    // Properties that cannot be read may still hold bodies.
-    if frame.properties.is_none()
-        && let Some(broken) = ["properties", "properties_s"]
-            .iter()
-            .find_map(|key| frame.record.get(key))
-    {
-        let opened = open(broken);
-        for value in opened.values {
-            Turn::new(Direction::Input, Some("user"), 0).leaves(row, PartType::Raw, value);
-        }
-        warn(&mut row.call, "unreadable_properties");
-        broken.mark("content");
     }
     let cut_by_gateway = frame.property("truncated").is_some_and(|truncated| {
         truncated.as_bool() == Some(true) || truncated.as_int().is_some_and(|bytes| bytes > 0)

@@ -264,16 +264,6 @@ pub(crate) fn code_at<'a>(value: Value<'a>, path: &str, column: &'static str) ->
     Some(text)
 }
 
-/// The count at the first of `paths` that has one; a negative number is none.
-pub(crate) fn count_of(value: Value<'_>, paths: &[&str], column: &'static str) -> Option<i64> {
-    paths.iter().find_map(|path| {
-        let found = value.find(path)?;
-        let count = found.as_int().filter(|count| *count >= 0)?;
-        found.mark(column);
-        Some(count)
-    })
-}
-
 /// Marks all of an opened body, or of each of its chunks, as content, save the settings named in `keep` and what Bedrock
 /// adds under `amazon-bedrock-…`, and of these what cannot hold prose.
 pub(crate) fn seal(body: Value<'_>, keep: &[&str]) {

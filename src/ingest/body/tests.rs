@@ -79,6 +79,7 @@ fn openai_chat_with_tools_and_media() {
                 (Input, Media, "user", ""),
                 (Input, ToolCall, "assistant", r#"{"q":"x"}"#),
                 (Input, ToolResult, "tool", "a cat"),
+                (Input, Text, "system", "finds a thing"),
                 (Output, Reasoning, "assistant", "hm"),
                 (Output, Text, "assistant", "a moment"),
                 (Output, ToolCall, "assistant", r#"{"q":"y"}"#),
@@ -88,7 +89,7 @@ fn openai_chat_with_tools_and_media() {
         assert_eq!(row.parts[2].mime_type, Some("image/png"));
         assert_eq!(row.parts[4].mime_type, Some("audio/wav"));
         let messages: Vec<_> = row.parts.iter().map(|part| part.message).collect();
-        assert_eq!(messages, [0, 1, 1, 1, 1, 2, 3, 0, 0, 0, 0]);
+        assert_eq!(messages, [0, 1, 1, 1, 1, 2, 3, 0, 0, 0, 0, 0]);
         let call = &row.call;
         assert_eq!(
             (call.model, call.response_model, call.response_id),
@@ -263,7 +264,7 @@ fn legacy_completions_and_embeddings() {
         let call = &row.call;
         assert_eq!(
             (call.input_tokens, call.output_tokens, call.total_tokens),
-            (Some(4), None, Some(4))
+            (Some(4), Some(0), Some(4))
         );
         assert_eq!(
             left,
@@ -475,7 +476,8 @@ fn gemini_blocks() {
         assert_eq!(call.guardrail_categories, ["PROHIBITED_CONTENT"]);
         assert_eq!(call.guardrail_findings[0].direction, Some("input"));
         assert_eq!(said(row), [(Error, Text, "", "it said so")]);
-        assert_eq!((call.output_tokens, left), (None, ""));
+        // What is not in the input is output: nothing.
+        assert_eq!((call.output_tokens, left), (Some(0), ""));
     });
     let json = r#"{"out":{"candidates":[{"finishReason":"SAFETY","safetyRatings":[{"category":"HARM_CATEGORY_DANGEROUS_CONTENT","probability":"HIGH","blocked":true}]}]}}"#;
     gemini_row(json, |row, _| {
@@ -520,8 +522,8 @@ fn unknown_bodies_keep_their_words_and_say_so() {
             assert_eq!(
                 said(row),
                 [
-                    (Input, Raw, "", "these words"),
-                    (Output, Raw, "", "those words")
+                    (Input, Raw, "user", "these words"),
+                    (Output, Raw, "assistant", "those words")
                 ]
             );
             assert_eq!(row.call.parse_warnings, ["unknown_body"]);
