@@ -9,7 +9,7 @@
 //!
 //! [`settle`] sums findings up for every format.
 
-use super::body::parts::{Turn, blocked, code, keep_codes};
+use super::body::parts::{Turn, code, keep_codes};
 use super::json::Value;
 use super::record::{CallRow, Direction, PartType};
 use crate::schema::{Call, GuardrailFinding};
@@ -251,7 +251,7 @@ pub(crate) fn settle(call: &mut Call<'_>) {
     if call.guardrail_max_severity.is_none() {
         call.guardrail_max_severity = match (severity, call.guardrail_action) {
             (Some(level), _) => Some(levels[level]),
-            (None, Some("none")) => Some("none"),
+            (None, Some("none")) if call.guardrail_findings.is_empty() => Some("none"),
             _ => None,
         };
     }

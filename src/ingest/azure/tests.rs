@@ -72,7 +72,7 @@ fn texts_are_parts_and_nothing_else() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
     fn changed_records_are_read_or_refused(at in any::<prop::sample::Index>(), changes in mutate::mutations()) {
