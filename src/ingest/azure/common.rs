@@ -2,8 +2,9 @@
 
 use crate::ingest::address;
 use crate::ingest::body::open::open;
+use crate::ingest::body::parts::{Turn, scrub_into};
 use crate::ingest::json::Value;
-use crate::ingest::record::Reject;
+use crate::ingest::record::{CallRow, Direction, PartType, Reject};
 use crate::schema::{Call, Micros};
 
 /// A call of an hour is one that nobody waited for; a day is no duration of a call.
@@ -85,6 +86,17 @@ impl<'a> Frame<'a> {
             ..*self
         };
         Some((frame, rest))
+    }
+
+    /// Takes what may be prose out of all properties but the `read` ones and makes it parts: a gateway's log has bodies,
+    /// and newer ones may have them elsewhere.
+    pub(super) fn scrub(&self, read: &[&str], row: &mut CallRow<'a>) {
+        let turn = Turn::new(Direction::Input, None, 0);
+        for (key, value) in self.properties.into_iter().flat_map(Value::entries) {
+            if !read.iter().any(|known| known.eq_ignore_ascii_case(key)) {
+                scrub_into(value.structure(), turn, PartType::Raw, row);
+            }
+        }
     }
 
     /// Whether this is an event of the activity log: its operations are named `Provider/type/verb`.

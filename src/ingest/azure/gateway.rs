@@ -27,6 +27,27 @@ const MODEL_PATHS: [&str; 13] = [
     ":generatecontent",
 ];
 
+/// Properties that are read one by one, whatever is in them.
+const READ: [&str; 17] = [
+    "requestBody",
+    "responseBody",
+    "backendRequestBody",
+    "backendResponseBody",
+    "requestHeaders",
+    "responseHeaders",
+    "backendRequestHeaders",
+    "backendResponseHeaders",
+    "url",
+    "backendUrl",
+    "lastError",
+    "errors",
+    "lastErrorMessage",
+    "traceRecords",
+    "userId",
+    "apimSubscriptionId",
+    "operationId",
+];
+
 pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
     let repaired = frame.repaired();
     let frame = repaired.as_ref().map_or(frame, |(frame, _)| frame);
@@ -55,6 +76,7 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
     headers(frame, &mut row.call);
     address(frame, url, &mut row);
     last_error(frame, &mut row);
+    frame.scrub(&READ, &mut row);
     let call = &mut row.call;
     caller(frame, call);
     let status = frame.status(&["responseCode"]);

@@ -62,6 +62,13 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
     if let Some((_, rest)) = &repaired {
         unreadable(rest, &mut row);
     }
+    let read = [
+        "requestMessages",
+        "responseMessages",
+        "modelName",
+        "deploymentName",
+    ];
+    frame.scrub(&read, &mut row);
     rows.calls.push(row);
 }
 
