@@ -9,7 +9,11 @@
 //!
 //! [`settle`] sums findings up for every format.
 
+<<<<<<< /tmp/a.rs
 use super::body::parts::{Turn, blocked, code, keep_codes, warn};
+=======
+use super::body::parts::{Turn, code, keep_codes};
+>>>>>>> /tmp/z.rs
 use super::json::Value;
 use super::record::{CallRow, Direction, PartType};
 use crate::schema::{Call, GuardrailFinding};
@@ -271,7 +275,7 @@ pub(crate) fn settle(call: &mut Call<'_>) {
     if call.guardrail_max_severity.is_none() {
         call.guardrail_max_severity = match (severity, call.guardrail_action) {
             (Some(level), _) => Some(levels[level]),
-            (None, Some("none")) => Some("none"),
+            (None, Some("none")) if call.guardrail_findings.is_empty() => Some("none"),
             _ => None,
         };
     }

@@ -16,6 +16,7 @@ pub(crate) mod gemini;
 pub(crate) mod openai;
 
 mod choices;
+mod error;
 mod filters;
 pub(crate) mod open;
 pub(crate) mod parts;
