@@ -544,6 +544,23 @@ impl<'a> Value<'a> {
         value
     }
 
+    /// Parses a text made from this value's: one event of a stream, the whole part of a cut body. The result lives as
+    /// long as the record, and is no part of [`Self::leftover`]: mark this value. `None` when it is no JSON.
+    pub(crate) fn parse_within(self, text: &str) -> Option<Value<'a>> {
+        if self.nesting() >= 4 {
+            return None;
+        }
+        let doc = self.doc;
+        parse_in(
+            doc.bump,
+            doc.scratch,
+            doc.trail,
+            text.as_bytes(),
+            Some(self),
+        )
+        .ok()
+    }
+
     /// How many texts this one is embedded in.
     fn nesting(self) -> usize {
         std::iter::successors(self.doc.outer, |outer| outer.doc.outer).count()

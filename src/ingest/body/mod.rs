@@ -15,7 +15,18 @@ use super::record::{CallRow, Direction, Part, PartType};
 pub(crate) mod anthropic;
 pub(crate) mod bedrock_native;
 pub(crate) mod converse;
+pub(crate) mod gemini;
+pub(crate) mod open;
+pub(crate) mod openai;
+pub(crate) mod parts;
+
+mod filters;
+mod responses;
 mod stream;
+mod usage;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use stream::Blocks;
 

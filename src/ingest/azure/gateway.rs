@@ -1,0 +1,249 @@
+//! `GatewayLogs` of API Management: the calls that went through a gateway, with their bodies as far as it logged them.
+//!
+//! A gateway fronts any API. Only calls of models are kept, by address or by body.
+
+use super::common::{Frame, outcome};
+use crate::ingest::body::{self, open::open, parts};
+use crate::ingest::json::Value;
+use crate::ingest::record::{CallRow, Direction, PartType, Rows};
+use crate::ingest::{names, tokens};
+use crate::schema::Call;
+
+/// What the addresses of model APIs have in them.
+const MODEL_PATHS: [&str; 13] = [
+    "/openai",
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/messages",
+    "/images/generations",
+    "/audio/",
+    "/models/",
+    "/threads",
+    "/assistants",
+    "/anthropic",
+    ":generatecontent",
+];
+
+pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
+    let url = frame.property("url").and_then(Value::as_str);
+    let path = url.map(path_of).unwrap_or_default().to_ascii_lowercase();
+    let backend = frame
+        .property("backendUrl")
+        .and_then(Value::as_str)
+        .map(|url| path_of(url).to_ascii_lowercase())
+        .unwrap_or_default();
+    let first_of = |names: [&str; 2]| names.into_iter().find_map(|name| frame.property(name));
+    let request = first_of(["requestBody", "backendRequestBody"]);
+    let response = first_of(["responseBody", "backendResponseBody"]);
+    let is_model_path = |path: &str| MODEL_PATHS.iter().any(|part| path.contains(part));
+    if !is_model_path(&path) && !is_model_path(&backend) && !request.is_some_and(is_model_request) {
+        return rows.skipped.push("API Management call of another API");
+    }
+    let mut row = CallRow {
+        call: frame.call("azure.apim.gateway", "primary"),
+        ..CallRow::default()
+    };
+    bodies(frame, &path, request, response, &mut row);
+    headers(frame, &mut row.call);
+    address(frame, url, &mut row.call);
+    last_error(frame, &mut row);
+    let call = &mut row.call;
+    caller(frame, call);
+    let status = frame.status(&["responseCode"]);
+    call.http_status_code = status.or_else(|| frame.status(&["backendResponseCode"]));
+    let succeeded = frame.property("isRequestSuccess").and_then(Value::as_bool);
+    if call.outcome.is_empty() {
+        call.outcome = match (call.http_status_code, succeeded) {
+            (None, Some(true)) => "success",
+            (None, Some(false)) => "failure",
+            (status, _) => outcome(status),
+        };
+    }
+    call.duration_ms = frame.duration(&["durationMs", "TotalTime"]);
+    call.request_bytes = frame.count(&["requestSize"], "request_bytes");
+    call.response_bytes = frame.count(&["responseSize"], "response_bytes");
+    call.cache_hit = cache(frame);
+    let by_path = if path.is_empty() { &backend } else { &path };
+    call.operation = Some(match names::operation(by_path) {
+        "other" => names::operation(frame.text(&["operationId"], "operation_raw").unwrap_or_default()),
+        known => known,
+    });
+    model(call);
+    tokens::complete(call);
+    rows.calls.push(row);
+}
+
+/// Whether a body asks a model, where the address does not tell.
+fn is_model_request(body: Value<'_>) -> bool {
+    body.get("messages").is_some() || body.get("contents").is_some() || body.get("prompt").is_some()
+}
+
+fn bodies<'a>(
+    frame: &Frame<'a>,
+    path: &str,
+    request: Option<Value<'a>>,
+    response: Option<Value<'a>>,
+    row: &mut CallRow<'a>,
+) {
+    let is_gemini = path.contains("generatecontent");
+    if let Some(body) = request {
+        if is_gemini {
+            body::gemini::request(body, row);
+        } else {
+            body::openai::request(body, row);
+        }
+    }
+    if let Some(body) = response {
+        if is_gemini {
+            body::gemini::response(body, row);
+        } else {
+            body::openai::response(body, row);
+        }
+    }
+    // The gateway logs what it received and what it sent on: mostly the same once more.
+    for name in ["requestBody", "backendRequestBody", "responseBody", "backendResponseBody"] {
+        if let Some(body) = frame.property(name) {
+            body.mark("content");
+        }
+    }
+    // Properties that cannot be read may still hold bodies.
+    if frame.properties.is_none()
+        && let Some(broken) = ["properties", "properties_s"]
+            .iter()
+            .find_map(|key| frame.record.get(key))
+    {
+        let opened = open(broken);
+        for value in opened.values {
+            parts::Turn::new(Direction::Input, None, 0).leaves(row, PartType::Raw, value);
+        }
+        parts::warn(&mut row.call, "unreadable_properties");
+        broken.mark("content");
+    }
+    let cut_by_gateway = frame.property("truncated").is_some_and(|truncated| {
+        truncated.as_bool() == Some(true) || truncated.as_int().is_some_and(|bytes| bytes > 0)
+    });
+    let state = if cut_by_gateway {
+        "truncated"
+    } else if request.is_some() || response.is_some() {
+        row.call.content_state.unwrap_or("inline")
+    } else {
+        "absent"
+    };
+    row.call.content_state = Some(state);
+}
+
+/// Headers hold secrets; only what names the client and the request is read.
+fn headers<'a>(frame: &Frame<'a>, call: &mut Call<'a>) {
+    let header = |group: &str, name: &str| frame.property(group)?.get(name)?.as_text();
+    call.user_agent = header("requestHeaders", "User-Agent");
+    call.request_id = header("responseHeaders", "apim-request-id")
+        .and_then(parts::code)
+        .or(call.correlation_id);
+    for group in [
+        "requestHeaders",
+        "responseHeaders",
+        "backendRequestHeaders",
+        "backendResponseHeaders",
+    ] {
+        if let Some(headers) = frame.property(group) {
+            headers.mark("-");
+        }
+    }
+}
+
+/// The host and the deployment. A query may hold a key: an address with more in it than the API's version is not kept.
+fn address<'a>(frame: &Frame<'a>, url: Option<&'a str>, call: &mut Call<'a>) {
+    for name in ["url", "backendUrl"] {
+        let Some(value) = frame.property(name) else {
+            continue;
+        };
+        let text = value.as_str().unwrap_or_default();
+        let is_plain = text.split_once('?').is_none_or(|(_, query)| {
+            query
+                .strip_prefix("api-version=")
+                .is_some_and(|version| parts::code(version).is_some() && !version.contains('='))
+        });
+        if !is_plain || text.contains('@') || text.contains(' ') {
+            value.mark("-");
+            parts::warn(call, "address_dropped");
+        }
+        if call.model_deployment.is_none() {
+            call.model_deployment = ["deployments", "models", "engines"]
+                .iter()
+                .find_map(|part| super::common::segment_after(path_of(text), part))
+                .map(|name| name.split(':').next().unwrap_or(name))
+                .and_then(parts::code);
+        }
+    }
+    call.server_address = url.and_then(host_of).and_then(parts::code);
+}
+
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// An address without scheme, host and query.
+fn path_of(url: &str) -> &str {
+    let rest = match url.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("", |at| &rest[at..]),
+        None => url,
+    };
+    rest.split(['?', '#']).next().unwrap_or(rest)
+}
+
+/// The gateway knows its own users and subscriptions: keys that it gave out under a name.
+fn caller<'a>(frame: &Frame<'a>, call: &mut Call<'a>) {
+    let user = frame.text(&["userId"], "caller");
+    call.credential_id = frame.text(&["apimSubscriptionId", "subscriptionId"], "credential_id");
+    call.caller = user.or(call.credential_id);
+    call.user_type = match (user, call.credential_id) {
+        (Some(_), _) => Some("user"),
+        (None, Some(_)) => Some("api_key"),
+        (None, None) => None,
+    };
+}
+
+fn cache(frame: &Frame<'_>) -> Option<bool> {
+    let cache = frame.property("cache")?;
+    let is_hit = match cache.as_str()?.to_ascii_lowercase().as_str() {
+        "hit" => true,
+        "miss" | "none" => false,
+        _ => return None,
+    };
+    cache.mark("cache_hit");
+    Some(is_hit)
+}
+
+/// What the gateway itself says went wrong. Its message may quote the request.
+fn last_error<'a>(frame: &Frame<'a>, row: &mut CallRow<'a>) {
+    let turn = parts::Turn::new(Direction::Error, None, 0);
+    if let Some(error) = frame.property("lastError") {
+        let reason = error.get("reason").and_then(Value::as_text).and_then(parts::code);
+        row.call.error_type = row.call.error_type.or(reason);
+    }
+    for name in ["LastErrorReason", "lastErrorReason"] {
+        let reason = frame.property(name).and_then(Value::as_text).and_then(parts::code);
+        row.call.error_type = row.call.error_type.or(reason);
+    }
+    for name in ["lastError", "errors", "lastErrorMessage", "traceRecords"] {
+        if let Some(value) = frame.property(name) {
+            parts::scrub_into(value.structure(), turn, PartType::Text, row);
+        }
+    }
+}
+
+/// The body names the model, or the answer does, or else only the deployment is known.
+fn model(call: &mut Call<'_>) {
+    call.model_id_raw = call.model.or(call.response_model).or(call.model_deployment);
+    if let Some(raw) = call.model_id_raw {
+        let (model, family) = names::clean_model(raw);
+        call.model = Some(model);
+        call.model_family = Some(family);
+    }
+}
