@@ -25,9 +25,15 @@ pub(super) fn recognises(record: Value<'_>) -> bool {
     let has = |key: &str| record.get(key).is_some();
     (has("category") && has("resourceId") && has("time"))
         || (has("TimeGenerated")
-            && ["Category", "OperationNameValue", "_ResourceId", "ResourceId", "Type"]
-                .iter()
-                .any(|key| has(key)))
+            && [
+                "Category",
+                "OperationNameValue",
+                "_ResourceId",
+                "ResourceId",
+                "Type",
+            ]
+            .iter()
+            .any(|key| has(key)))
         || (has("eventTimestamp") && has("operationName") && has("resourceId"))
 }
 

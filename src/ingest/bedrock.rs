@@ -6,9 +6,10 @@
 //! Latency is known only where the response carries it. The address and the credential of the caller are not in this
 //! log: CloudTrail has them, under the same request id.
 
-use super::body::{self, Place, code};
+use super::body;
+use super::body::parts::{Turn, code_at, keep_codes, unknown};
 use super::json::Value;
-use super::record::{CallRow, Direction, Reject, Rows};
+use super::record::{CallRow, Direction, PartType, Reject, Rows};
 use super::{arn, guardrail, names, tokens};
 
 /// Whether a record is of this format.
@@ -36,7 +37,7 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
     call.cloud_region = record.text("region", "cloud_region");
     call.inference_region = record.text("inferenceRegion", "inference_region");
     call.request_id = record.text("requestId", "request_id");
-    call.operation_raw = code(record, "operation", "operation_raw");
+    call.operation_raw = code_at(record, "operation", "operation_raw");
     call.request_stream = call
         .operation_raw
         .map(|operation| operation.contains("Stream"));
@@ -104,7 +105,7 @@ fn failure<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
         .is_some_and(|code| code.as_text().is_some())
     {
         row.call.outcome = "failure";
-        row.call.error_type = code(record, "errorCode", "error_type");
+        row.call.error_type = code_at(record, "errorCode", "error_type");
     }
     for (key, value) in record.entries() {
         let message = ["errorMessage", "error"]
@@ -112,7 +113,7 @@ fn failure<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
             .any(|name| name.eq_ignore_ascii_case(key))
             || (key.eq_ignore_ascii_case("errorCode") && row.call.error_type.is_none());
         if message {
-            Place::ERROR.text_or_raw(row, value);
+            Turn::new(Direction::Error, None, 0).text_or_leaves(row, value);
             value.mark("content");
         }
     }
@@ -121,47 +122,41 @@ fn failure<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
 /// Request and response, wherever they are.
 fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     let (mut inline, mut external) = (false, false);
-    // Every one of duplicate keys is sealed, also those that a lookup would not find.
-    for (key, side) in record.entries() {
-        let direction = if key.eq_ignore_ascii_case("input") {
-            Direction::Input
-        } else if key.eq_ignore_ascii_case("output") {
-            Direction::Output
-        } else {
-            continue;
-        };
-        let side = side.structure();
-        counts(side, row);
-        for path in ["inputBodyS3Path", "outputBodyS3Path"] {
-            let column = match direction {
-                Direction::Input => "input_uri",
-                _ => "output_uri",
-            };
-            if let Some(uri) = code(side, path, column) {
-                external = true;
-                match direction {
-                    Direction::Input => row.call.input_uri = Some(uri),
-                    _ => row.call.output_uri = Some(uri),
-                }
-            }
+    if let Some(input) = last(record, "input") {
+        counts(input, row);
+        input.drop_field("inputContentType");
+        row.call.input_uri = code_at(input, "inputBodyS3Path", "input_uri");
+        external |= row.call.input_uri.is_some();
+        if let Some(body) = last(input, "inputBodyJson") {
+            body::request(body, row);
+            inline = true;
         }
-        side.drop_field("inputContentType");
-        side.drop_field("outputContentType");
-        inline |= read_side(side, direction, row);
+        remainder(input, Direction::Input, row);
+    }
+    if let Some(output) = last(record, "output") {
+        counts(output, row);
+        output.drop_field("outputContentType");
+        row.call.output_uri = code_at(output, "outputBodyS3Path", "output_uri");
+        external |= row.call.output_uri.is_some();
+        if let Some(body) = last(output, "outputBodyJson") {
+            for chunk in body.structure().items_or_self() {
+                envelope(chunk, row);
+            }
+            body::response(body, row);
+            inline = true;
+        }
+        remainder(output, Direction::Output, row);
     }
     // Some producers put the conversation on the top level.
-    for (key, value) in record.entries() {
-        if ["messages", "system", "prompt", "completion", "response"]
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(key))
-        {
+    for key in ["messages", "system", "prompt", "completion", "response"] {
+        if let Some(words) = last(record, key) {
             if !inline {
-                Place::new(Direction::Input, "user", 0).text_or_raw(row, value);
+                Turn::new(Direction::Input, None, 0).leaves(row, PartType::Raw, words.structure());
             }
-            value.mark("content");
+            words.mark("content");
         }
     }
-    // Some code reads the cache counts there; duplicates of the ones above are taken too.
+    // Some code reads the cache counts there.
     counts(record, row);
     row.call.content_state = Some(match (external, inline) {
         (true, _) => "external",
@@ -170,36 +165,39 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     });
 }
 
-/// The body of one side; whether there was one.
-fn read_side<'a>(side: Value<'a>, direction: Direction, row: &mut CallRow<'a>) -> bool {
-    if !side.is_object() {
-        body::unknown(side, direction, row);
-        return true;
-    }
-    let mut inline = false;
-    for (key, value) in side.entries() {
-        let name = key.to_ascii_lowercase();
-        if matches!(name.as_str(), "inputbodyjson" | "outputbodyjson") {
-            if value.is_null() {
-                continue;
-            }
-            inline = true;
-            match direction {
-                Direction::Input => body::request(value, row),
-                _ => {
-                    for chunk in value.structure().items_or_self() {
-                        envelope(chunk, row);
-                    }
-                    body::response(value, row);
-                }
-            }
-        } else if name.contains("body") && !name.contains("s3path") {
-            body::unknown(value, direction, row);
-        } else {
-            body::keep_codes(value);
+/// The last of the entries of that name that is not `null`; what stands in the others is content that nobody reads.
+fn last<'a>(value: Value<'a>, key: &str) -> Option<Value<'a>> {
+    let mut found: Option<Value<'a>> = None;
+    for (name, value) in value.structure().entries() {
+        if name.eq_ignore_ascii_case(key) && !value.is_null() {
+            found.replace(value).map(|earlier| earlier.mark("content"));
         }
     }
-    inline
+    found
+}
+
+/// What else stands beside a body: a body under another name, figures, codes.
+fn remainder<'a>(side: Value<'a>, direction: Direction, row: &mut CallRow<'a>) {
+    const READ: [&str; 4] = [
+        "inputBodyJson",
+        "outputBodyJson",
+        "inputBodyS3Path",
+        "outputBodyS3Path",
+    ];
+    let side = side.structure();
+    if !side.is_object() {
+        return unknown(side, direction, row);
+    }
+    for (key, value) in side.entries() {
+        if READ.iter().any(|known| known.eq_ignore_ascii_case(key)) {
+            continue;
+        }
+        if key.to_ascii_lowercase().contains("body") {
+            unknown(value, direction, row);
+        } else {
+            keep_codes(value);
+        }
+    }
 }
 
 /// Token counts on the record's own level. The input leaves the caches out.
@@ -229,7 +227,7 @@ fn counts(side: Value<'_>, row: &mut CallRow<'_>) {
 
 /// What Bedrock adds to the body of InvokeModel, or to any chunk of its stream.
 fn envelope<'a>(chunk: Value<'a>, row: &mut CallRow<'a>) {
-    if let Some(verdict) = code(chunk, "amazon-bedrock-guardrailAction", "guardrail_action") {
+    if let Some(verdict) = code_at(chunk, "amazon-bedrock-guardrailAction", "guardrail_action") {
         guardrail::action(verdict, row);
     }
     if let Some(trace) = chunk.find("amazon-bedrock-trace/guardrail") {
@@ -246,3 +244,6 @@ fn envelope<'a>(chunk: Value<'a>, row: &mut CallRow<'a>) {
             .or_else(|| metrics.positive("firstByteLatency", "time_to_first_chunk_ms"));
     }
 }
+
+#[cfg(test)]
+mod tests;

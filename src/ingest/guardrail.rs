@@ -9,14 +9,15 @@
 //!
 //! [`settle`] sums findings up for every format.
 
-use super::body::{self, Place, is_code};
+use super::body::parts::{Turn, blocked, code, keep_codes};
 use super::json::Value;
-use super::record::{CallRow, Direction};
+use super::record::{CallRow, Direction, PartType};
 use crate::schema::{Call, GuardrailFinding};
 
-/// Notes that a guardrail ran, by its id.
+/// Notes that a guardrail ran, by its id or ARN.
 pub(crate) fn ran<'a>(row: &mut CallRow<'a>, id: &'a str) {
-    if is_code(id) && !row.call.guardrail_ids.contains(&id) {
+    let id = id.rsplit('/').next().unwrap_or(id);
+    if code(id).is_some() && !row.call.guardrail_ids.contains(&id) {
         row.call.guardrail_ids.push(id);
     }
     row.call.guardrail_action.get_or_insert("none");
@@ -42,29 +43,29 @@ pub(crate) fn trace<'a>(trace: Value<'a>, row: &mut CallRow<'a>) {
                 assessments(value, "output", row);
             }
             "modeloutput" => {
-                let withheld = Place::new(Direction::Withheld, "assistant", 0);
+                let withheld = Turn::new(Direction::Withheld, Some("assistant"), 0);
                 for text in value.items_or_self() {
-                    withheld.text_or_raw(row, text);
+                    withheld.text_or_leaves(row, text);
                 }
                 value.mark("content");
             }
             // A sentence of the service about what it saw.
             "actionreason" => {
-                quoted("input").text_or_raw(row, value);
+                Turn::new(Direction::Error, None, 0).text_or_leaves(row, value);
                 value.mark("content");
             }
-            _ => body::keep_codes(value),
+            _ => keep_codes(value),
         }
     }
 }
 
 /// Where a guardrail's quotation of the text goes.
-fn quoted(direction: &str) -> Place {
+fn quoted<'a>(direction: &str) -> Turn<'a> {
     let role = match direction {
         "input" => "user",
         _ => "assistant",
     };
-    Place::new(Direction::GuardrailMatch, role, 0)
+    Turn::new(Direction::GuardrailMatch, Some(role), 0)
 }
 
 /// Assessments by guardrail: `{id: assessment}`, `{id: [assessment]}`, or an array of either.
@@ -75,7 +76,7 @@ fn assessments<'a>(value: Value<'a>, direction: &'static str, row: &mut CallRow<
             by_guardrail.mark("content");
         }
         for (id, list) in by_guardrail.entries() {
-            if !is_code(id) {
+            if code(id).is_none() {
                 by_guardrail.mark("content");
             }
             ran(row, id);
@@ -147,7 +148,7 @@ fn read_assessment<'a>(assessment: Value<'a>, direction: &'static str, row: &mut
     for (key, value) in assessment.entries() {
         // Latency, units and coverage, and which guardrail it was, are figures and ids; all else is read above.
         match key {
-            "invocationMetrics" | "appliedGuardrailDetails" => body::keep_codes(value),
+            "invocationMetrics" | "appliedGuardrailDetails" => keep_codes(value),
             _ => drop(value.mark("guardrail_findings")),
         }
     }
@@ -175,7 +176,7 @@ fn read_result<'a>(result: Value<'a>, kind: &Kind, direction: &'static str, row:
         }
     };
     if let Some(text) = string("match") {
-        quoted(direction).text(row, text);
+        quoted(direction).text(row, PartType::Text, text);
     }
     let category = match kind.category {
         "" => Some("CUSTOM_WORD"),
@@ -195,8 +196,8 @@ fn read_result<'a>(result: Value<'a>, kind: &Kind, direction: &'static str, row:
 /// `{"invalid": {…}}`: the key says what was proved, the rest quotes the text.
 fn automated_reasoning<'a>(finding: Value<'a>, direction: &'static str, row: &mut CallRow<'a>) {
     for (verdict, details) in finding.entries() {
-        body::raw_text(details, quoted(direction), row);
-        if is_code(verdict) && !verdict.eq_ignore_ascii_case("valid") {
+        quoted(direction).leaves(row, PartType::Raw, details);
+        if code(verdict).is_some() && !verdict.eq_ignore_ascii_case("valid") {
             row.call.guardrail_findings.push(GuardrailFinding {
                 direction: Some(direction),
                 policy: Some("reasoning"),

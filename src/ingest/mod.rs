@@ -12,6 +12,7 @@ pub mod json;
 pub mod record;
 pub mod time;
 
+mod action_class;
 mod address;
 mod arn;
 mod azure;

@@ -43,8 +43,14 @@ fn without_version(model: &str) -> &str {
     match stem.rsplit_once('-') {
         Some((family, version)) if !family.is_empty() => match version.strip_prefix('v') {
             Some(number) if is_number(number) => family,
-            // `gpt-oss-120b-1:0`; without the colon a bare number is part of the name, as in `gpt-4`.
-            None if qualified && is_number(version) => family,
+            // `gpt-oss-120b-1:0`; without the colon a bare number is part of the name, as in `gpt-4`, and after a
+            // version it is that version's second half, as in `rerank-v3-5:0`.
+            None if qualified && is_number(version) => {
+                let whole = family
+                    .rsplit_once("-v")
+                    .is_some_and(|(_, major)| is_number(major));
+                if whole { stem } else { family }
+            }
             _ => model,
         },
         _ => model,
@@ -243,6 +249,11 @@ mod tests {
                 "projects/p/locations/l/publishers/anthropic/models/claude-sonnet-4-5@20250929",
                 "claude-sonnet-4-5@20250929",
                 "claude-sonnet-4-5",
+            ),
+            (
+                "cohere.rerank-v3-5:0",
+                "cohere.rerank-v3-5:0",
+                "cohere.rerank-v3-5",
             ),
             ("gpt-4", "gpt-4", "gpt-4"),
             (

@@ -3,6 +3,8 @@
 //! Kept are events of AI services and of what guards them: logging, roles, policies, locks. All else is counted.
 
 use super::common::{Frame, lower, outcome};
+use crate::ingest::action_class::{self, Source};
+use crate::ingest::body::parts::code;
 use crate::ingest::json::Value;
 use crate::ingest::record::Rows;
 use crate::schema::Audit;
@@ -117,7 +119,7 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
 
 /// The class of an operation.
 pub(super) fn class(operation: &str) -> &'static str {
-    crate::ingest::action_class::of("azure", operation)
+    action_class::classify(Source::Azure, operation)
 }
 
 /// `Microsoft.CognitiveServices/accounts/raiPolicies/write` changes a `microsoft.cognitiveservices/accounts/raipolicies`.
@@ -182,12 +184,16 @@ fn status_named(name: &str) -> Option<i32> {
 
 /// The service's code for what went wrong, else the name of the status.
 fn error_type<'a>(frame: &Frame<'a>, signature: Option<&'a str>) -> Option<&'a str> {
-    use crate::ingest::body::parts::code;
     let message = frame.property("statusMessage");
     ["error/code", "code"]
         .iter()
         .find_map(|path| message?.find(path)?.as_text().and_then(code))
-        .or_else(|| signature?.rsplit_once('.').map(|(_, name)| name).and_then(code))
+        .or_else(|| {
+            signature?
+                .rsplit_once('.')
+                .map(|(_, name)| name)
+                .and_then(code)
+        })
         .or_else(|| frame.property("statusCode")?.as_text().and_then(code))
 }
 
@@ -206,7 +212,11 @@ impl<'a> Principal<'a> {
         let identity = record.get("identity");
         let claims = ["claims", "Claims", "Claims_d"]
             .iter()
-            .find_map(|key| identity.and_then(|identity| identity.get(key)).or_else(|| record.get(key)))
+            .find_map(|key| {
+                identity
+                    .and_then(|identity| identity.get(key))
+                    .or_else(|| record.get(key))
+            })
             .and_then(Value::object);
         let claim = |names: &[&str], column: &'static str| {
             names.iter().find_map(|name| {
@@ -250,7 +260,10 @@ impl<'a> Principal<'a> {
         let has_mail = |text: &&str| text.contains('@');
         let user_type = if managed {
             "managed_identity"
-        } else if is_app || app_id.is_some() || kind.is_some_and(|kind| kind.eq_ignore_ascii_case("ServicePrincipal")) {
+        } else if is_app
+            || app_id.is_some()
+            || kind.is_some_and(|kind| kind.eq_ignore_ascii_case("ServicePrincipal"))
+        {
             "service_account"
         } else if upn.is_some()
             || kind.is_some_and(|kind| kind.eq_ignore_ascii_case("User"))

@@ -1,7 +1,6 @@
 //! The frame that all Azure logs share, under the names of storage, Event Hub and Log Analytics.
 
 use crate::ingest::address;
-use crate::ingest::body::parts::count_of;
 use crate::ingest::json::Value;
 use crate::ingest::record::Reject;
 use crate::schema::{Call, Micros};
@@ -110,7 +109,9 @@ impl<'a> Frame<'a> {
     pub(super) fn duration(&self, names: &[&str]) -> Option<f64> {
         names.iter().find_map(|name| {
             let found = self.property(name)?;
-            let duration = found.as_float().filter(|ms| (0.0..=LONGEST_MS).contains(ms))?;
+            let duration = found
+                .as_float()
+                .filter(|ms| (0.0..=LONGEST_MS).contains(ms))?;
             found.mark("duration_ms");
             Some(duration)
         })
@@ -129,8 +130,11 @@ impl<'a> Frame<'a> {
     }
 
     pub(super) fn address(&self) -> Option<address::Address<'a>> {
-        address::read(self.record, &["callerIpAddress", "CallerIpAddress", "callerIpAddress_s"])
-            .or_else(|| address::read(self.properties?, &["callerIpAddress"]))
+        address::read(
+            self.record,
+            &["callerIpAddress", "CallerIpAddress", "callerIpAddress_s"],
+        )
+        .or_else(|| address::read(self.properties?, &["callerIpAddress"]))
     }
 
     pub(super) fn region(&self) -> Option<&'a str> {
@@ -187,9 +191,4 @@ pub(super) fn outcome(status: Option<i32>) -> &'static str {
         Some(_) => "failure",
         None => "unknown",
     }
-}
-
-/// The count at the first of `paths` in the record that has one.
-pub(super) fn tokens(value: Value<'_>, paths: &[&str], column: &'static str) -> Option<i64> {
-    count_of(value, paths, column)
 }

@@ -2,11 +2,13 @@
 //!
 //! A gateway fronts any API. Only calls of models are kept, by address or by body.
 
-use super::common::{Frame, outcome};
-use crate::ingest::body::{self, open::open, parts};
+use super::common::{Frame, outcome, segment_after};
+use crate::ingest::body;
+use crate::ingest::body::open::open;
+use crate::ingest::body::parts::{Turn, code, scrub_into, warn};
 use crate::ingest::json::Value;
 use crate::ingest::record::{CallRow, Direction, PartType, Rows};
-use crate::ingest::{names, tokens};
+use crate::ingest::{guardrail, names, tokens};
 use crate::schema::Call;
 
 /// What the addresses of model APIs have in them.
@@ -47,7 +49,7 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
     };
     bodies(frame, &path, request, response, &mut row);
     headers(frame, &mut row.call);
-    address(frame, url, &mut row.call);
+    address(frame, url, &mut row);
     last_error(frame, &mut row);
     let call = &mut row.call;
     caller(frame, call);
@@ -67,11 +69,16 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
     call.cache_hit = cache(frame);
     let by_path = if path.is_empty() { &backend } else { &path };
     call.operation = Some(match names::operation(by_path) {
-        "other" => names::operation(frame.text(&["operationId"], "operation_raw").unwrap_or_default()),
+        "other" => names::operation(
+            frame
+                .text(&["operationId"], "operation_raw")
+                .unwrap_or_default(),
+        ),
         known => known,
     });
     model(call);
     tokens::complete(call);
+    guardrail::settle(call);
     rows.calls.push(row);
 }
 
@@ -87,23 +94,27 @@ fn bodies<'a>(
     response: Option<Value<'a>>,
     row: &mut CallRow<'a>,
 ) {
-    let is_gemini = path.contains("generatecontent");
+    type Read = for<'a> fn(Value<'a>, &mut CallRow<'a>);
+    let (read_request, read_response): (Read, Read) = if path.contains("generatecontent") {
+        (body::gemini::request, body::gemini::response)
+    } else if path.contains("/anthropic") || path.ends_with("/messages") {
+        (body::anthropic::request, body::anthropic::response)
+    } else {
+        (body::openai::request, body::openai::response)
+    };
     if let Some(body) = request {
-        if is_gemini {
-            body::gemini::request(body, row);
-        } else {
-            body::openai::request(body, row);
-        }
+        read_request(body, row);
     }
     if let Some(body) = response {
-        if is_gemini {
-            body::gemini::response(body, row);
-        } else {
-            body::openai::response(body, row);
-        }
+        read_response(body, row);
     }
     // The gateway logs what it received and what it sent on: mostly the same once more.
-    for name in ["requestBody", "backendRequestBody", "responseBody", "backendResponseBody"] {
+    for name in [
+        "requestBody",
+        "backendRequestBody",
+        "responseBody",
+        "backendResponseBody",
+    ] {
         if let Some(body) = frame.property(name) {
             body.mark("content");
         }
@@ -116,9 +127,9 @@ fn bodies<'a>(
     {
         let opened = open(broken);
         for value in opened.values {
-            parts::Turn::new(Direction::Input, None, 0).leaves(row, PartType::Raw, value);
+            Turn::new(Direction::Input, Some("user"), 0).leaves(row, PartType::Raw, value);
         }
-        parts::warn(&mut row.call, "unreadable_properties");
+        warn(&mut row.call, "unreadable_properties");
         broken.mark("content");
     }
     let cut_by_gateway = frame.property("truncated").is_some_and(|truncated| {
@@ -139,7 +150,7 @@ fn headers<'a>(frame: &Frame<'a>, call: &mut Call<'a>) {
     let header = |group: &str, name: &str| frame.property(group)?.get(name)?.as_text();
     call.user_agent = header("requestHeaders", "User-Agent");
     call.request_id = header("responseHeaders", "apim-request-id")
-        .and_then(parts::code)
+        .filter(|id| code(id).is_some())
         .or(call.correlation_id);
     for group in [
         "requestHeaders",
@@ -154,7 +165,7 @@ fn headers<'a>(frame: &Frame<'a>, call: &mut Call<'a>) {
 }
 
 /// The host and the deployment. A query may hold a key: an address with more in it than the API's version is not kept.
-fn address<'a>(frame: &Frame<'a>, url: Option<&'a str>, call: &mut Call<'a>) {
+fn address<'a>(frame: &Frame<'a>, url: Option<&'a str>, row: &mut CallRow<'a>) {
     for name in ["url", "backendUrl"] {
         let Some(value) = frame.property(name) else {
             continue;
@@ -163,21 +174,22 @@ fn address<'a>(frame: &Frame<'a>, url: Option<&'a str>, call: &mut Call<'a>) {
         let is_plain = text.split_once('?').is_none_or(|(_, query)| {
             query
                 .strip_prefix("api-version=")
-                .is_some_and(|version| parts::code(version).is_some() && !version.contains('='))
+                .is_some_and(|version| code(version).is_some() && !version.contains('='))
         });
         if !is_plain || text.contains('@') || text.contains(' ') {
             value.mark("-");
-            parts::warn(call, "address_dropped");
+            warn(&mut row.call, "address_dropped");
         }
-        if call.model_deployment.is_none() {
-            call.model_deployment = ["deployments", "models", "engines"]
+        let call = &mut row.call;
+        call.model_deployment = call.model_deployment.or_else(|| {
+            ["deployments", "models", "engines"]
                 .iter()
-                .find_map(|part| super::common::segment_after(path_of(text), part))
+                .find_map(|part| segment_after(path_of(text), part))
                 .map(|name| name.split(':').next().unwrap_or(name))
-                .and_then(parts::code);
-        }
+                .filter(|name| code(name).is_some())
+        });
     }
-    call.server_address = url.and_then(host_of).and_then(parts::code);
+    row.call.server_address = url.and_then(host_of).filter(|host| code(host).is_some());
 }
 
 fn host_of(url: &str) -> Option<&str> {
@@ -222,18 +234,20 @@ fn cache(frame: &Frame<'_>) -> Option<bool> {
 
 /// What the gateway itself says went wrong. Its message may quote the request.
 fn last_error<'a>(frame: &Frame<'a>, row: &mut CallRow<'a>) {
-    let turn = parts::Turn::new(Direction::Error, None, 0);
-    if let Some(error) = frame.property("lastError") {
-        let reason = error.get("reason").and_then(Value::as_text).and_then(parts::code);
-        row.call.error_type = row.call.error_type.or(reason);
-    }
-    for name in ["LastErrorReason", "lastErrorReason"] {
-        let reason = frame.property(name).and_then(Value::as_text).and_then(parts::code);
-        row.call.error_type = row.call.error_type.or(reason);
-    }
+    let reasons = [
+        frame
+            .property("lastError")
+            .and_then(|error| error.get("reason")),
+        frame.property("lastErrorReason"),
+    ];
+    let reason = reasons.into_iter().flatten().find_map(Value::as_text);
+    row.call.error_type = row
+        .call
+        .error_type
+        .or(reason.filter(|reason| code(reason).is_some()));
     for name in ["lastError", "errors", "lastErrorMessage", "traceRecords"] {
         if let Some(value) = frame.property(name) {
-            parts::scrub_into(value.structure(), turn, PartType::Text, row);
+            scrub_into(value.structure(), Turn::ERROR, PartType::Raw, row);
         }
     }
 }

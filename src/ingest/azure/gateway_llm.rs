@@ -2,7 +2,8 @@
 //! told to log them. It has no caller; the gateway's own record of the call has.
 
 use super::common::Frame;
-use crate::ingest::body::{openai, parts};
+use crate::ingest::body::openai;
+use crate::ingest::body::parts::Turn;
 use crate::ingest::json::Value;
 use crate::ingest::record::{CallRow, Direction, PartType, Rows};
 use crate::ingest::{names, tokens};
@@ -18,7 +19,9 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
     call.correlation_id = call
         .correlation_id
         .or_else(|| frame.text(&["correlationId"], "correlation_id"));
-    call.request_id = frame.text(&["requestId"], "request_id").or(call.correlation_id);
+    call.request_id = frame
+        .text(&["requestId"], "request_id")
+        .or(call.correlation_id);
     call.model_deployment = frame.text(&["deploymentName"], "model_deployment");
     call.model_id_raw = frame
         .text(&["modelName"], "model_id_raw")
@@ -71,8 +74,12 @@ fn messages<'a>(
     if list.is_array() || list.is_object() {
         openai::messages(list, direction, row);
     } else {
-        let turn = parts::Turn::new(direction, None, 0);
-        turn.leaves(row, PartType::Raw, list);
+        let place = Turn {
+            direction,
+            role: None,
+            message: 0,
+        };
+        place.leaves(row, PartType::Raw, list);
         if let Some(part) = row.parts.last_mut() {
             part.truncated = true;
         }

@@ -87,7 +87,10 @@ fn stream(frame: &Frame<'_>) -> Option<bool> {
 }
 
 fn model<'a>(frame: &Frame<'a>, call: &mut Call<'a>) {
-    call.model_deployment = frame.text(&["modelDeploymentName", "deploymentName"], "model_deployment");
+    call.model_deployment = frame.text(
+        &["modelDeploymentName", "deploymentName"],
+        "model_deployment",
+    );
     call.model_id_raw = frame.text(&["modelName"], "model_id_raw");
     // A deployment is what the caller named; where the log has no model it is all that is known of it.
     if let Some(raw) = call.model_id_raw.or(call.model_deployment) {
@@ -129,10 +132,14 @@ pub(super) fn trace<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
     row.call.http_status_code = frame.status(&["resultSignature"]);
     row.call.outcome = outcome(row.call.http_status_code);
     row.call.duration_ms = frame.duration(&["durationMs"]);
-    let turn = Turn::new(Direction::Input, None, 0);
+    let place = Turn {
+        direction: Direction::Input,
+        role: None,
+        message: 0,
+    };
     for key in ["properties", "properties_s"] {
         if let Some(properties) = frame.record.get(key) {
-            scrub_into(properties.structure(), turn, PartType::Raw, &mut row);
+            scrub_into(properties.structure(), place, PartType::Raw, &mut row);
         }
     }
     tokens::complete(&mut row.call);

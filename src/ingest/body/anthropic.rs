@@ -3,13 +3,17 @@
 //! The request reader also takes chat requests of other vendors whose messages have a role and a string or typed parts,
 //! as far as they agree.
 
-use super::super::json::Value;
-use super::super::record::{CallRow, Direction, PartType};
-use super::super::tokens;
-use super::{Blocks, Place, arguments, code, role, warn};
+use super::parts::{
+    Turn, arguments, blocked, code_at, error, finish, message_count, request_was_read,
+    response_was_read, role, seal, tool_definition, warn,
+};
+use super::stream::Blocks;
+use crate::ingest::json::Value;
+use crate::ingest::record::{CallRow, Direction, PartType};
+use crate::ingest::tokens;
 
 /// Parameters and figures that may reach `attributes` when no column took them.
-const KEEP: [&str; 20] = [
+const KEEP: [&str; 19] = [
     "anthropic_version",
     "anthropic_beta",
     "frequency_penalty",
@@ -28,7 +32,6 @@ const KEEP: [&str; 20] = [
     "thinking",
     "top_k",
     "top_p",
-    "type",
     "usage",
 ];
 
@@ -44,7 +47,7 @@ pub(crate) fn is_response(body: Value<'_>) -> bool {
 /// Reads a request.
 pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let body = body.structure();
-    let system = Place::new(Direction::Input, "system", 0);
+    let system = Turn::new(Direction::Input, Some("system"), 0);
     let before = row.parts.len();
     if let Some(prompt) = body.get("system") {
         content(prompt, system, row);
@@ -60,16 +63,16 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
                 .and_then(role)
                 .unwrap_or("user");
             has_system |= who == "system";
-            let place = Place::new(Direction::Input, who, number);
+            let turn = Turn::new(Direction::Input, Some(who), number);
             match message.get("content") {
-                Some(parts) => content(parts, place, row),
+                Some(parts) => content(parts, turn, row),
                 None if message.is_object() => {}
-                None => super::raw_text(message, place, row),
+                None => turn.leaves(row, PartType::Raw, message),
             }
         }
-        super::messages(row, list.items_or_self().count());
+        message_count(row, list.items_or_self().count());
     }
-    super::system_prompt(row, has_system);
+    row.call.system_prompt_present = Some(has_system);
 
     for tool in body
         .get("tools")
@@ -78,10 +81,11 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     {
         let tool = tool.get("function").unwrap_or(tool);
         let text = |key| tool.get(key).and_then(Value::as_str);
-        super::tool_definition(row, text("name").or(text("type")), text("description"));
+        tool_definition(row, text("name").or(text("type")), text("description"));
     }
     parameters(body, row);
-    super::seal(body, &KEEP);
+    request_was_read(&mut row.call);
+    seal(body, &KEEP);
 }
 
 fn parameters<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
@@ -101,22 +105,27 @@ fn parameters<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         .or_else(|| body.flag("stream", "request_stream"));
     call.end_user_id = call
         .end_user_id
-        .or_else(|| code(body, "metadata/user_id", "end_user_id"));
+        .or_else(|| code_at(body, "metadata/user_id", "end_user_id"));
 }
 
 /// Reads a response, or the chunks of one.
 pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let body = body.structure();
+    response_was_read(&mut row.call);
     if body.is_array() {
         stream(body, row);
-        return super::seal(body, &KEEP);
+        return seal(body, &[]);
     }
     message_head(body, row);
     if let Some(parts) = body.get("content") {
-        content(parts, Place::answer(0), row);
+        content(
+            parts,
+            Turn::new(Direction::Output, Some("assistant"), 0),
+            row,
+        );
     }
-    super::error(body, row);
-    super::seal(body, &KEEP);
+    error(body, row);
+    seal(body, &KEEP);
 }
 
 /// Id, model, stop reason and tokens, as a message and its stream events carry them.
@@ -124,15 +133,15 @@ fn message_head<'a>(message: Value<'a>, row: &mut CallRow<'a>) {
     let call = &mut row.call;
     call.response_id = call
         .response_id
-        .or_else(|| code(message, "id", "response_id"));
+        .or_else(|| code_at(message, "id", "response_id"));
     call.response_model = call
         .response_model
-        .or_else(|| code(message, "model", "response_model"));
-    let reason = code(message, "stop_reason", "finish_reasons");
-    super::finish(row, reason);
+        .or_else(|| code_at(message, "model", "response_model"));
+    let reason = code_at(message, "stop_reason", "finish_reasons");
+    finish(row, reason);
     // The model's own safety system stopped the answer.
     if reason == Some("refusal") {
-        super::blocked(row);
+        blocked(&mut row.call);
     }
     if let Some(usage) = message.get("usage") {
         usage_tokens(usage, row);
@@ -173,27 +182,27 @@ pub(crate) fn usage_tokens(usage: Value<'_>, row: &mut CallRow<'_>) {
     }
 }
 
-fn content<'a>(parts: Value<'a>, place: Place, row: &mut CallRow<'a>) {
+fn content<'a>(parts: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
     match parts.as_str() {
         // A text that happens to be JSON is still a text, unless it is a list of parts.
-        Some(text) if !parts.structure().is_array() => place.text(row, text),
+        Some(text) if !parts.structure().is_array() => turn.text(row, PartType::Text, text),
         _ => {
             for part in parts.structure().items_or_self() {
-                read_part(part, place, row);
+                read_part(part, turn, row);
             }
         }
     }
 }
 
-fn read_part<'a>(part: Value<'a>, place: Place, row: &mut CallRow<'a>) {
+fn read_part<'a>(part: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
     let string = |path: &str| part.find(path).and_then(Value::as_str);
     let kind = match string("type") {
         Some(kind) => kind,
         None if part.get("text").is_some() => "text",
         None => {
-            super::raw_text(part, place, row);
+            turn.leaves(row, PartType::Raw, part);
             if part.is_object() {
-                warn(row, "unknown_body");
+                warn(&mut row.call, "unknown_body");
             }
             return;
         }
@@ -201,24 +210,24 @@ fn read_part<'a>(part: Value<'a>, place: Place, row: &mut CallRow<'a>) {
     match kind {
         "text" | "input_text" | "output_text" => {
             if let Some(text) = part.get("text") {
-                place.text_or_raw(row, text);
+                turn.text_or_leaves(row, text);
             }
         }
         "thinking" => {
             if let Some(text) = string("thinking") {
-                place.push(row, PartType::Reasoning, text);
+                turn.text(row, PartType::Reasoning, text);
             }
         }
         // The vendor's cipher text: nothing to read.
         "redacted_thinking" => {}
-        "tool_use" | "server_tool_use" | "mcp_tool_use" => place.tool_call(
+        "tool_use" | "server_tool_use" | "mcp_tool_use" => turn.tool_call(
             row,
             string("name"),
             string("id"),
             part.get("input").map(arguments),
         ),
         _ if kind == "tool_result" || kind.ends_with("_tool_result") => {
-            tool_result(part, place, row);
+            tool_result(part, turn, row);
         }
         "image" | "image_url" | "document" | "file" | "input_image" | "input_audio" => {
             let uri = string("source/url")
@@ -227,49 +236,52 @@ fn read_part<'a>(part: Value<'a>, place: Place, row: &mut CallRow<'a>) {
                 .or(string("image_url"))
                 .or(string("file/file_id"));
             let name = string("title").or(string("file/filename"));
-            place.media(row, string("source/media_type"), uri, name);
+            turn.media(row, string("source/media_type"), uri);
+            // A document's name is the caller's words, and the model reads it.
+            turn.text(row, PartType::Text, name.unwrap_or_default());
             match string("source/type") {
                 Some("text") => {
                     if let Some(text) = string("source/data") {
-                        place.text(row, text);
+                        turn.text(row, PartType::Text, text);
                     }
                 }
                 Some("content") => {
                     if let Some(inner) = part.find("source/content") {
-                        content(inner, place, row);
+                        content(inner, turn, row);
                     }
                 }
                 _ => {}
             }
             if let Some(text) = string("context") {
-                place.text(row, text);
+                turn.text(row, PartType::Text, text);
             }
         }
         // Words from outside, like a tool's.
-        "search_result" => super::raw_text(part, place.with_role("tool"), row),
+        "search_result" => turn.with_role("tool").leaves(row, PartType::Raw, part),
         _ => {
-            super::raw_text(part, place, row);
-            warn(row, "unknown_body");
+            turn.leaves(row, PartType::Raw, part);
+            warn(&mut row.call, "unknown_body");
         }
     }
 }
 
-fn tool_result<'a>(part: Value<'a>, place: Place, row: &mut CallRow<'a>) {
+fn tool_result<'a>(part: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
+    let turn = turn.with_role("tool");
     let id = part.get("tool_use_id").and_then(Value::as_str);
     let Some(results) = part.get("content") else {
-        return place.tool_result(row, id, "");
+        return turn.tool_result(row, None, id, None);
     };
     if let Some(text) = results.as_str()
         && !results.structure().is_array()
     {
-        return place.tool_result(row, id, text);
+        return turn.tool_result(row, None, id, Some(text));
     }
     for result in results.structure().items_or_self() {
         match (result.as_str(), result.get("text").and_then(Value::as_str)) {
-            (Some(text), _) | (None, Some(text)) => place.tool_result(row, id, text),
+            (Some(text), _) | (None, Some(text)) => turn.tool_result(row, None, id, Some(text)),
             // An image; or a web search's hits, a file's name, an error.
-            _ if result.get("source").is_some() => read_part(result, place.with_role("tool"), row),
-            _ => place.tool_result(row, id, result.to_json()),
+            _ if result.get("source").is_some() => read_part(result, turn, row),
+            _ => turn.tool_result(row, None, id, Some(result.to_json())),
         }
     }
 }
@@ -281,7 +293,11 @@ fn stream<'a>(chunks: Value<'a>, row: &mut CallRow<'a>) {
         if let Some(message) = chunk.get("message") {
             provisional_output(message, row);
             if let Some(parts) = message.get("content") {
-                content(parts, Place::answer(0), row);
+                content(
+                    parts,
+                    Turn::new(Direction::Output, Some("assistant"), 0),
+                    row,
+                );
             }
         }
         if let Some(block) = chunk.get("content_block") {
@@ -296,7 +312,11 @@ fn stream<'a>(chunks: Value<'a>, row: &mut CallRow<'a>) {
                     let text = string("thinking").unwrap_or("");
                     blocks.append(index, PartType::Reasoning, text);
                 }
-                _ => read_part(block, Place::answer(0), row),
+                _ => read_part(
+                    block,
+                    Turn::new(Direction::Output, Some("assistant"), 0),
+                    row,
+                ),
             }
         }
         if let Some(delta) = chunk.get("delta") {
@@ -314,9 +334,13 @@ fn stream<'a>(chunks: Value<'a>, row: &mut CallRow<'a>) {
         if let Some(usage) = chunk.get("usage") {
             usage_tokens(usage, row);
         }
-        super::error(chunk, row);
+        error(chunk, row);
     }
-    blocks.finish(Place::answer(0), chunks, row);
+    blocks.finish(
+        Turn::new(Direction::Output, Some("assistant"), 0),
+        chunks,
+        row,
+    );
 }
 
 /// The head of a stream. Its output count is provisional: the last `message_delta` has the final one.

@@ -4,10 +4,14 @@
 //! These shapes have no name in the record and are small, so they are told by their keys, and one reader serves a body
 //! and the chunks of a stream alike: texts of the same index are put together.
 
-use super::super::json::Value;
-use super::super::record::{CallRow, Direction, PartType};
-use super::super::tokens;
-use super::{Blocks, Place, arguments, code, role};
+use super::parts::{
+    Turn, arguments, blocked, code_at, error, finish, keep_numbers, message_count,
+    request_was_read, response_was_read, role, seal, tool_definition,
+};
+use super::stream::Blocks;
+use crate::ingest::json::Value;
+use crate::ingest::record::{CallRow, Direction, PartType};
+use crate::ingest::tokens;
 
 /// Parameters and figures that may reach `attributes` when no column took them.
 const KEEP: [&str; 15] = [
@@ -31,18 +35,21 @@ const KEEP: [&str; 15] = [
 /// Reads a request; `false` when none of its keys is known.
 pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) -> bool {
     let body = body.structure();
-    let user = Place::new(Direction::Input, "user", 0);
     let before = row.parts.len();
     let mut operation = None;
 
     if let Some(history) = body.get("message").and(body.get("chat_history")) {
         cohere_history(history, row);
     }
+    let turns = row.call.message_count.unwrap_or(0);
+    let user = Turn {
+        message: turns.unsigned_abs(),
+        ..Turn::new(Direction::Input, Some("user"), 0)
+    };
     if let Some(preamble) = body.get("preamble").and_then(Value::as_str) {
-        user.with_role("system").text(row, preamble);
-        super::system_prompt(row, true);
+        Turn::new(Direction::Input, Some("system"), 0).text(row, PartType::Text, preamble);
+        row.call.system_prompt_present = Some(true);
     }
-    let turn = row.call.message_count.unwrap_or(0);
     for (key, kind) in [
         ("prompt", "text_completion"),
         ("inputText", "text_completion"),
@@ -53,71 +60,65 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) -> bool {
         ("query", "other"),
     ] {
         if let Some(text) = body.get(key) {
-            let place = Place {
-                message: turn.unsigned_abs(),
-                ..user
-            };
             for text in text.items_or_self() {
-                place.text_or_raw(row, text.get("text").unwrap_or(text));
+                user.text_or_leaves(row, text.get("text").unwrap_or(text));
             }
             operation = operation.or(Some(kind));
         }
     }
     if operation == Some("chat") {
-        row.call.message_count = Some(turn.saturating_add(1));
+        row.call.message_count = Some(turns.saturating_add(1));
     }
     // What a reranker or a retrieval prompt is given to read comes from outside.
     for document in body.get("documents").into_iter().flat_map(Value::items) {
-        user.with_role("tool").text_or_raw(row, document);
+        user.with_role("tool").text_or_leaves(row, document);
     }
     if body.get("taskType").is_some() {
         operation = Some("generate_content");
         for (key, value) in body.entries() {
             if key.ends_with("Params") {
-                super::raw_text(value, user, row);
+                user.leaves(row, PartType::Raw, value);
             }
         }
     }
     for key in ["images", "inputImage", "init_image", "image"] {
         for _ in body.get(key).into_iter().flat_map(Value::items_or_self) {
-            user.media(row, Some("image/*"), None, None);
+            user.media(row, Some("image/*"), None);
         }
     }
     for tool in body.get("tools").into_iter().flat_map(Value::items) {
         let text = |key| tool.get(key).and_then(Value::as_str);
-        super::tool_definition(row, text("name"), text("description"));
+        tool_definition(row, text("name"), text("description"));
     }
     if operation.is_none() && row.parts.len() == before {
         return false;
     }
     row.call.operation = row.call.operation.or(operation);
     parameters(body, row);
-    super::seal(body, &KEEP);
+    // Stop sequences are the caller's words.
+    if let Some(settings) = body.get("textGenerationConfig") {
+        keep_numbers(settings);
+    }
+    request_was_read(&mut row.call);
+    seal(body, &KEEP);
     true
 }
 
 /// `chat_history[].{role, message}` of Cohere.
 fn cohere_history<'a>(history: Value<'a>, row: &mut CallRow<'a>) {
-    let mut count = 0;
-    for turn in history.structure().items_or_self() {
-        let who = turn
-            .get("role")
-            .and_then(Value::as_str)
-            .and_then(role)
-            .unwrap_or("user");
-        let place = Place::new(Direction::Input, who, count);
-        place.text_or_raw(row, turn.get("message").unwrap_or(turn));
-        count += 1;
+    let history = history.structure();
+    for (number, said) in history.items_or_self().enumerate() {
+        let who = said.get("role").and_then(Value::as_str).and_then(role);
+        Turn::new(Direction::Input, who.or(Some("user")), number)
+            .text_or_leaves(row, said.get("message").unwrap_or(said));
     }
-    super::messages(row, count);
+    message_count(row, history.items_or_self().count());
 }
 
 fn parameters<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let call = &mut row.call;
-    for settings in [Some(body), body.get("textGenerationConfig")]
-        .into_iter()
-        .flatten()
-    {
+    let config = body.get("textGenerationConfig");
+    for settings in [Some(body), config].into_iter().flatten() {
         call.temperature = call
             .temperature
             .or_else(|| settings.float("temperature", "temperature"));
@@ -158,11 +159,16 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) -> bool {
     if !known {
         return false;
     }
-    blocks.finish(Place::answer(0), body, row);
+    blocks.finish(
+        Turn::new(Direction::Output, Some("assistant"), 0),
+        body,
+        row,
+    );
     let call = &mut row.call;
     call.input_tokens_uncached = call.input_tokens_uncached.or(counts.input);
     call.output_tokens = call.output_tokens.or(counts.output);
-    super::seal(body, &KEEP);
+    response_was_read(call);
+    seal(body, &KEEP);
     true
 }
 
@@ -196,7 +202,7 @@ fn read_chunk<'a>(
                 blocks.append(index as i64, PartType::Text, text);
                 known = true;
             }
-            // A reranker's score beside the place of the document: nothing was said.
+            // A reranker's score beside the turn of the document: nothing was said.
             known |= item.get("relevance_score").is_some();
             stop_reason(item, row);
         }
@@ -204,7 +210,7 @@ fn read_chunk<'a>(
     for call in chunk.get("tool_calls").into_iter().flat_map(Value::items) {
         let name = call.get("name").and_then(Value::as_str);
         let parameters = call.get("parameters").map(arguments);
-        Place::answer(0).tool_call(row, name, None, parameters);
+        Turn::new(Direction::Output, Some("assistant"), 0).tool_call(row, name, None, parameters);
         known = true;
     }
     for key in ["embedding", "embeddings", "embeddingsByType"] {
@@ -215,7 +221,8 @@ fn read_chunk<'a>(
     }
     for key in ["images", "artifacts"] {
         for image in chunk.get(key).into_iter().flat_map(Value::items) {
-            Place::answer(0).media(row, Some("image/*"), None, None);
+            row.call.operation = Some("generate_content");
+            Turn::new(Direction::Output, Some("assistant"), 0).media(row, Some("image/*"), None);
             stop_reason(image, row);
             known = true;
         }
@@ -225,7 +232,7 @@ fn read_chunk<'a>(
         .get("finish_reasons")
         .is_some_and(|reasons| reasons.items().any(|reason| reason.as_str().is_some()))
     {
-        super::blocked(row);
+        blocked(&mut row.call);
     }
     stop_reason(chunk, row);
     call_ids(chunk, row);
@@ -237,9 +244,9 @@ fn call_ids<'a>(chunk: Value<'a>, row: &mut CallRow<'a>) {
         let call = &mut row.call;
         call.response_id = call
             .response_id
-            .or_else(|| code(chunk, path, "response_id"));
+            .or_else(|| code_at(chunk, path, "response_id"));
     }
-    super::error(chunk, row);
+    error(chunk, row);
 }
 
 fn stop_reason<'a>(value: Value<'a>, row: &mut CallRow<'a>) {
@@ -249,13 +256,13 @@ fn stop_reason<'a>(value: Value<'a>, row: &mut CallRow<'a>) {
         "finish_reason",
         "finishReason",
     ] {
-        if let Some(reason) = code(value, path, "finish_reasons") {
-            super::finish(row, Some(reason));
+        if let Some(reason) = code_at(value, path, "finish_reasons") {
+            finish(row, Some(reason));
             if matches!(
                 reason,
                 "CONTENT_FILTERED" | "ERROR_TOXIC" | "content_filtered"
             ) {
-                super::blocked(row);
+                blocked(&mut row.call);
             }
         }
     }

@@ -1,11 +1,14 @@
 //! Bedrock Converse: one shape for every model. ConverseStream is logged already put together; Nova's own
 //! InvokeModel bodies and stream chunks have the same parts.
 
-use super::super::guardrail;
-use super::super::json::Value;
-use super::super::record::{CallRow, Direction, PartType};
-use super::super::tokens;
-use super::{Blocks, Place, arguments, code, role, warn};
+use super::parts::{
+    Turn, arguments, blocked, code_at, finish, keep_numbers, message_count, request_was_read,
+    response_was_read, role, seal, tool_definition, warn,
+};
+use super::stream::Blocks;
+use crate::ingest::json::Value;
+use crate::ingest::record::{CallRow, Direction, PartType};
+use crate::ingest::{guardrail, names, tokens};
 
 /// Parameters and figures that may reach `attributes` when no column took them.
 const KEEP: [&str; 11] = [
@@ -56,19 +59,19 @@ pub(crate) fn is_response(body: Value<'_>) -> bool {
 /// Reads a request.
 pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let body = body.structure();
-    let system = Place::new(Direction::Input, "system", 0);
+    let system = Turn::new(Direction::Input, Some("system"), 0);
     let before = row.parts.len();
     if let Some(prompt) = body.get("system") {
         content(prompt, system, row);
     }
-    super::system_prompt(row, row.parts.len() > before);
+    row.call.system_prompt_present = Some(row.parts.len() > before);
 
     if let Some(list) = body.get("messages") {
         let list = list.structure();
         for (number, message) in list.items_or_self().enumerate() {
             read_message(message, Direction::Input, "user", number, row);
         }
-        super::messages(row, list.items_or_self().count());
+        message_count(row, list.items_or_self().count());
     }
 
     let call = &mut row.call;
@@ -89,47 +92,51 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
             "max_tokens",
         );
     }
-    if let Some(id) = code(body, "guardrailConfig/guardrailIdentifier", "guardrail_ids") {
+    if let Some(id) = code_at(body, "guardrailConfig/guardrailIdentifier", "guardrail_ids") {
         guardrail::ran(row, id);
     }
     if let Some(tools) = body.find("toolConfig/tools") {
         for tool in tools.structure().items_or_self() {
             if let Some(tool) = tool.get("toolSpec").or_else(|| tool.get("systemTool")) {
                 let text = |key| tool.get(key).and_then(Value::as_str);
-                super::tool_definition(row, text("name"), text("description"));
+                tool_definition(row, text("name"), text("description"));
             }
         }
     }
-    // Whatever the caller likes to send: some models take their system prompt here.
-    if let Some(extra) = body.get("additionalModelRequestFields") {
-        super::keep_numbers(extra);
+    // Stop sequences are the caller's words, and some models take their system prompt among the additional fields.
+    for key in ["inferenceConfig", "additionalModelRequestFields"] {
+        if let Some(settings) = body.get(key) {
+            keep_numbers(settings);
+        }
     }
-    super::seal(body, &KEEP);
+    request_was_read(&mut row.call);
+    seal(body, &KEEP);
 }
 
 /// Reads a response, or the chunks of one.
 pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let body = body.structure();
+    response_was_read(&mut row.call);
     if body.is_array() {
         stream(body, row);
-        return super::seal(body, &KEEP);
+        return seal(body, &[]);
     }
     if let Some(message) = body.find("output/message") {
         read_message(message, Direction::Output, "assistant", 0, row);
     } else if let Some(output) = body.get("output") {
-        super::raw_text(output, Place::answer(0), row);
+        Turn::new(Direction::Output, Some("assistant"), 0).leaves(row, PartType::Raw, output);
     }
     figures(body, row);
-    super::seal(body, &KEEP);
+    seal(body, &KEEP);
 }
 
 /// Stop reason, latency, tokens and guardrail of a response or of a stream's closing chunks.
 fn figures<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
-    let reason = code(body, "stopReason", "finish_reasons");
-    super::finish(row, reason);
+    let reason = code_at(body, "stopReason", "finish_reasons");
+    finish(row, reason);
     match reason {
         Some("guardrail_intervened") => guardrail::action("INTERVENED", row),
-        Some("content_filtered") => super::blocked(row),
+        Some("content_filtered") => blocked(&mut row.call),
         _ => {}
     }
     let call = &mut row.call;
@@ -139,8 +146,8 @@ fn figures<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(usage) = body.get("usage") {
         usage_tokens(usage, row);
     }
-    if let Some(model) = code(body, "trace/promptRouter/invokedModelId", "response_model") {
-        row.call.response_model = Some(super::super::names::clean_model(model).0);
+    if let Some(model) = code_at(body, "trace/promptRouter/invokedModelId", "response_model") {
+        row.call.response_model = Some(names::clean_model(model).0);
     }
     if let Some(trace) = body.find("trace/guardrail") {
         guardrail::trace(trace, row);
@@ -194,95 +201,96 @@ fn read_message<'a>(
         .and_then(Value::as_str)
         .and_then(role)
         .unwrap_or(default_role);
-    let place = Place::new(direction, who, number);
+    let turn = Turn::new(direction, Some(who), number);
     match message.get("content") {
-        Some(parts) => content(parts, place, row),
+        Some(parts) => content(parts, turn, row),
         None if message.is_object() => {}
-        None => super::raw_text(message, place, row),
+        None => turn.leaves(row, PartType::Raw, message),
     }
 }
 
-fn content<'a>(parts: Value<'a>, place: Place, row: &mut CallRow<'a>) {
+fn content<'a>(parts: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
     match parts.as_str() {
         // A text that happens to be JSON is still a text, unless it is a list of parts.
-        Some(text) if !parts.structure().is_array() => place.text(row, text),
+        Some(text) if !parts.structure().is_array() => turn.text(row, PartType::Text, text),
         _ => {
             for part in parts.structure().items_or_self() {
-                read_part(part, place, row);
+                read_part(part, turn, row);
             }
         }
     }
 }
 
-fn read_part<'a>(part: Value<'a>, place: Place, row: &mut CallRow<'a>) {
+fn read_part<'a>(part: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
     if let Some(text) = part.as_str() {
-        return place.text(row, text);
+        return turn.text(row, PartType::Text, text);
     }
     for (key, value) in part.entries() {
         let string = |path: &str| value.find(path).and_then(Value::as_str);
         match key {
-            "text" => place.text_or_raw(row, value),
-            "toolUse" => place.tool_call(
+            "text" => turn.text_or_leaves(row, value),
+            "toolUse" => turn.tool_call(
                 row,
                 string("name"),
                 string("toolUseId"),
                 value.get("input").map(arguments),
             ),
-            "toolResult" => tool_result(value, place, row),
-            "image" | "video" | "audio" | "document" => attachment(key, value, place, row),
+            "toolResult" => tool_result(value, turn, row),
+            "image" | "video" | "audio" | "document" => attachment(key, value, turn, row),
             "guardContent" => match value.find("text/text") {
-                Some(text) => place.text_or_raw(row, text),
-                None => attachment("image", value, place, row),
+                Some(text) => turn.text_or_leaves(row, text),
+                None => attachment("image", value, turn, row),
             },
             "reasoningContent" => match value.find("reasoningText/text") {
                 Some(text) => match text.as_str() {
-                    Some(text) => place.push(row, PartType::Reasoning, text),
-                    None => super::raw_text(text, place, row),
+                    Some(text) => turn.text(row, PartType::Reasoning, text),
+                    None => turn.leaves(row, PartType::Raw, text),
                 },
                 // Redacted reasoning is the vendor's cipher text: nothing to read.
                 None if value.get("redactedContent").is_some() => {}
-                None => super::raw_text(value, place, row),
+                None => turn.leaves(row, PartType::Raw, value),
             },
             "citationsContent" => {
                 for quoted in value.get("content").into_iter().flat_map(Value::items) {
-                    read_part(quoted, place, row);
+                    read_part(quoted, turn, row);
                 }
             }
             // The model's search results: words from outside, like a tool's.
-            "searchResult" => super::raw_text(value, place.with_role("tool"), row),
+            "searchResult" => turn.with_role("tool").leaves(row, PartType::Raw, value),
             "cachePoint" | "type" => {}
             _ => {
-                super::raw_text(value, place, row);
-                warn(row, "unknown_body");
+                turn.leaves(row, PartType::Raw, value);
+                warn(&mut row.call, "unknown_body");
             }
         }
     }
 }
 
-fn tool_result<'a>(value: Value<'a>, place: Place, row: &mut CallRow<'a>) {
+fn tool_result<'a>(value: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
+    let turn = turn.with_role("tool");
     let id = value.get("toolUseId").and_then(Value::as_str);
     let Some(results) = value.get("content") else {
-        return place.tool_result(row, id, "");
+        return turn.tool_result(row, None, id, None);
     };
     let results = results.structure();
     for result in results.items_or_self() {
         if let Some(text) = result.as_str() {
-            place.tool_result(row, id, text);
+            turn.tool_result(row, None, id, Some(text));
         }
         for (key, inner) in result.entries() {
             match key {
-                "text" => place.tool_result(row, id, arguments(inner)),
+                "text" => turn.tool_result(row, None, id, Some(arguments(inner))),
                 "image" | "video" | "document" => {
-                    attachment(key, inner, place.with_role("tool"), row);
+                    attachment(key, inner, turn, row);
                 }
                 "status" => {}
-                _ => place.tool_result(row, id, inner.to_json()),
+                _ => turn.tool_result(row, None, id, Some(inner.to_json())),
             }
         }
     }
 }
 
-fn attachment<'a>(kind: &str, value: Value<'a>, place: Place, row: &mut CallRow<'a>) {
+fn attachment<'a>(kind: &str, value: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
     let string = |path: &str| value.find(path).and_then(Value::as_str);
     let mime_type = string("format").map(|format| match (kind, format) {
         ("document", "txt") => "text/plain",
@@ -295,20 +303,21 @@ fn attachment<'a>(kind: &str, value: Value<'a>, place: Place, row: &mut CallRow<
     let uri = string("source/s3Uri")
         .or_else(|| string("source/s3Location/uri"))
         .or_else(|| string("s3Uri"));
-    place.media(row, mime_type, uri, string("name"));
-    // Documents may come as text, and carry words about themselves.
+    turn.media(row, mime_type, uri);
+    // A document's name is the caller's words, and the model reads it. Documents may come as text as well.
+    turn.text(row, PartType::Text, string("name").unwrap_or_default());
     if let Some(text) = string("source/text") {
-        place.text(row, text);
+        turn.text(row, PartType::Text, text);
     }
     for chunk in value
         .find("source/content")
         .into_iter()
         .flat_map(Value::items)
     {
-        read_part(chunk, place, row);
+        read_part(chunk, turn, row);
     }
     if let Some(text) = string("context") {
-        place.text(row, text);
+        turn.text(row, PartType::Text, text);
     }
 }
 
@@ -344,7 +353,11 @@ fn stream<'a>(chunks: Value<'a>, row: &mut CallRow<'a>) {
         }
         figures(chunk.get("metadata").unwrap_or(chunk), row);
     }
-    blocks.finish(Place::answer(0), chunks, row);
+    blocks.finish(
+        Turn::new(Direction::Output, Some("assistant"), 0),
+        chunks,
+        row,
+    );
 }
 
 fn index_of(event: Value<'_>) -> i64 {

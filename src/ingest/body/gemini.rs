@@ -4,13 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use super::filters;
 use super::open::open;
-use super::openai;
-use super::parts::{Turn, code, code_at, count_of, cut, join, seal, unknown, warn};
-use super::usage;
+use super::parts::{
+    Turn, arguments, code, code_at, cut, finish, join, message_count, seal, tool_definition,
+    unknown, warn,
+};
+use super::{filters, openai};
 use crate::ingest::json::Value;
 use crate::ingest::record::{CallRow, Direction, PartType};
+use crate::ingest::tokens;
+use crate::schema::Call;
 
 /// Settings without a column that cannot hold a prompt.
 const REQUEST_SETTINGS: [&str; 6] = [
@@ -66,23 +69,30 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     }
     match root.get("contents").or_else(|| root.get("content")) {
         Some(list) => {
-            let mut messages = 0_usize;
+            let mut count = 0;
             for content in list.structure().items_or_self() {
-                let turn = Turn::new(Direction::Input, Some(role(content)), messages);
-                contents(content, turn, row);
-                messages += 1;
+                let place = openai::place(content, Direction::Input, count);
+                let place = Turn {
+                    role: place.role.or(Some("user")),
+                    ..place
+                };
+                contents(content, place, row);
+                count += 1;
             }
-            let call = &mut row.call;
-            call.message_count = call.message_count.or_else(|| i32::try_from(messages).ok());
-            call.system_prompt_present = call.system_prompt_present.or(Some(instruction.is_some()));
-            call.media_count.get_or_insert(0);
+            message_count(row, count);
+            row.call.system_prompt_present = row
+                .call
+                .system_prompt_present
+                .or(Some(instruction.is_some()));
+            row.call.media_count.get_or_insert(0);
         }
         // Prediction requests of other models.
         None => {
-            Turn::default().leaves(row, PartType::Raw, root);
+            Turn::new(Direction::Input, Some("user"), 0).leaves(row, PartType::Raw, root);
             warn(&mut row.call, "unknown_body");
         }
     }
+    tools(root, row);
     for value in opened.values {
         // Schemas and stop sequences stand among the numbers.
         for settings in REQUEST_SETTINGS.iter().filter_map(|key| value.get(key)) {
@@ -108,15 +118,6 @@ fn seal_settings(settings: Value<'_>) {
     }
 }
 
-fn role(content: Value<'_>) -> &str {
-    match content.get("role").and_then(Value::as_str) {
-        Some("model") => "assistant",
-        Some("function") => "tool",
-        Some(role) => role,
-        None => "user",
-    }
-}
-
 fn settings<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
     let call = &mut row.call;
     if let Some(config) = either(root, "generationConfig", "generation_config") {
@@ -127,27 +128,9 @@ fn settings<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
             .top_p
             .or_else(|| config.float("topP", "top_p"))
             .or_else(|| config.float("top_p", "top_p"));
-        call.max_tokens = call.max_tokens.or_else(|| {
-            count_of(
-                config,
-                &["maxOutputTokens", "max_output_tokens"],
-                "max_tokens",
-            )
-        });
+        let limits = ["maxOutputTokens", "max_output_tokens"];
+        tokens::fill(&mut call.max_tokens, config, &limits, "max_tokens");
     }
-    let declared: usize = root
-        .get("tools")
-        .into_iter()
-        .flat_map(Value::items_or_self)
-        .map(|tool| {
-            either(tool, "functionDeclarations", "function_declarations")
-                // A built-in tool, as search, is one.
-                .map_or(1, |list| list.items().count())
-        })
-        .sum();
-    call.tool_definition_count = call
-        .tool_definition_count
-        .or_else(|| i32::try_from(declared).ok());
     if call.tags.is_empty()
         && let Some(labels) = root.get("labels").and_then(Value::object)
     {
@@ -159,17 +142,34 @@ fn settings<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
     }
 }
 
+/// The tools that are offered, and what the model is told about them.
+fn tools<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
+    for tool in root.get("tools").into_iter().flat_map(Value::items_or_self) {
+        match either(tool, "functionDeclarations", "function_declarations") {
+            Some(functions) => {
+                for function in functions.items_or_self() {
+                    let text = |key: &str| function.get(key).and_then(Value::as_str);
+                    tool_definition(row, text("name"), text("description"));
+                }
+            }
+            // A built-in tool, as search, is named by its key.
+            None => tool_definition(row, tool.entries().next().map(|(key, _)| key), None),
+        }
+    }
+    row.call.tool_definition_count.get_or_insert(0);
+}
+
 /// The parts of one content.
-fn contents<'a>(content: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
+fn contents<'a>(content: Value<'a>, place: Turn<'a>, row: &mut CallRow<'a>) {
     if let Some(text) = content.as_str() {
-        return turn.text(row, PartType::Text, text);
+        return place.text(row, PartType::Text, text);
     }
     for part in content
         .get("parts")
         .into_iter()
         .flat_map(Value::items_or_self)
     {
-        self::part(part, turn, row);
+        self::part(part, place, row);
     }
 }
 
@@ -177,46 +177,41 @@ fn is_thought(part: Value<'_>) -> bool {
     part.get("thought").and_then(Value::as_bool) == Some(true)
 }
 
-fn part<'a>(part: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
+fn part<'a>(part: Value<'a>, place: Turn<'a>, row: &mut CallRow<'a>) {
     let text = |value: Value<'a>, key: &str| value.get(key).and_then(Value::as_str);
-    let mime = |value: Value<'a>| {
-        either(value, "mimeType", "mime_type")
-            .and_then(Value::as_str)
-            .and_then(code)
-    };
+    let mime = |value: Value<'a>| either(value, "mimeType", "mime_type").and_then(Value::as_str);
     if let Some(words) = part.as_str().or_else(|| text(part, "text")) {
         let kind = if is_thought(part) {
             PartType::Reasoning
         } else {
             PartType::Text
         };
-        turn.text(row, kind, words);
+        place.text(row, kind, words);
     } else if let Some(call) = either(part, "functionCall", "function_call") {
-        let arguments = call.get("args").map(Value::to_json);
-        turn.tool_call(row, text(call, "name"), text(call, "id"), arguments);
+        let given = call.get("args").map(arguments);
+        place.tool_call(row, text(call, "name"), text(call, "id"), given);
     } else if let Some(answer) = either(part, "functionResponse", "function_response") {
-        let answered = Turn {
-            role: Some("tool"),
-            ..turn
-        };
-        let response = answer.get("response").map(openai::flat);
-        answered.tool_result(row, text(answer, "name"), text(answer, "id"), response);
+        let response = answer.get("response").map(openai::flat).unwrap_or_default();
+        place.with_role("tool").tool_result(
+            row,
+            text(answer, "name"),
+            text(answer, "id"),
+            Some(response),
+        );
     } else if let Some(data) = either(part, "inlineData", "inline_data") {
-        turn.media(row, mime(data), None);
+        place.media(row, mime(data), None);
     } else if let Some(file) = either(part, "fileData", "file_data") {
         let uri = either(file, "fileUri", "file_uri").and_then(Value::as_str);
-        turn.media(row, mime(file), uri);
+        place.media(row, mime(file), uri);
     } else if let Some(code) = either(part, "executableCode", "executable_code") {
-        turn.tool_call(row, Some("code_execution"), None, Some(code.to_json()));
+        place.tool_call(row, Some("code_execution"), None, Some(code.to_json()));
     } else if let Some(result) = either(part, "codeExecutionResult", "code_execution_result") {
-        let answered = Turn {
-            role: Some("tool"),
-            ..turn
-        };
-        let output = result.get("output").map(openai::flat);
-        answered.tool_result(row, Some("code_execution"), None, output);
+        let output = result.get("output").map(openai::flat).unwrap_or_default();
+        place
+            .with_role("tool")
+            .tool_result(row, Some("code_execution"), None, Some(output));
     } else {
-        turn.leaves(row, PartType::Raw, part);
+        place.leaves(row, PartType::Raw, part);
     }
 }
 
@@ -255,29 +250,29 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         }
     }
     // Every chunk may count; only the last one counts all.
+    let mut counted = false;
     for &value in opened.values.iter().rev() {
         let call = &mut row.call;
-        call.response_id = call.response_id.or_else(|| {
-            let names = ["responseId", "response_id"];
-            names
-                .iter()
-                .find_map(|key| code_at(value, key, "response_id"))
-        });
-        call.response_model = call.response_model.or_else(|| {
-            let names = ["modelVersion", "model_version"];
-            names
-                .iter()
-                .find_map(|key| code_at(value, key, "response_model"))
-        });
+        let first =
+            |keys: [&str; 2], column| keys.iter().find_map(|key| code_at(value, key, column));
+        call.response_id = call
+            .response_id
+            .or_else(|| first(["responseId", "response_id"], "response_id"));
+        call.response_model = call
+            .response_model
+            .or_else(|| first(["modelVersion", "model_version"], "response_model"));
         if let Some(counts) = either(value, "usageMetadata", "usage_metadata") {
-            usage::gemini(counts, call);
             known = true;
+            if !counted {
+                usage(counts, call);
+                counted = call.total_tokens.is_some() || call.input_tokens.is_some();
+            }
         }
     }
-    finish(first, candidates, row);
+    push_all(first, candidates, row);
     if !known {
         for &value in &opened.values {
-            Turn::new(Direction::Output, None, 0).leaves(row, PartType::Raw, value);
+            Turn::answer(0).leaves(row, PartType::Raw, value);
         }
         warn(&mut row.call, "unknown_body");
     }
@@ -285,6 +280,41 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         seal(value, &RESPONSE_SETTINGS);
     }
     cut(row, first_part, opened.truncated);
+}
+
+/// Gemini's `usageMetadata`: input includes what the cache served; what tools returned to the model, and what it thought,
+/// stand apart.
+pub(crate) fn usage<'a>(usage: Value<'a>, call: &mut Call<'a>) {
+    let count = |camel: &str, snake: &str, column| {
+        tokens::count(usage, camel, column).or_else(|| tokens::count(usage, snake, column))
+    };
+    let prompt = count("promptTokenCount", "prompt_token_count", "input_tokens");
+    let tools = count(
+        "toolUsePromptTokenCount",
+        "tool_use_prompt_token_count",
+        "input_tokens",
+    );
+    let candidates = count(
+        "candidatesTokenCount",
+        "candidates_token_count",
+        "output_tokens",
+    );
+    let thoughts = count(
+        "thoughtsTokenCount",
+        "thoughts_token_count",
+        "reasoning_output_tokens",
+    );
+    let cached = count(
+        "cachedContentTokenCount",
+        "cached_content_token_count",
+        "cache_read_input_tokens",
+    );
+    let total = count("totalTokenCount", "total_token_count", "total_tokens");
+    call.input_tokens = call.input_tokens.or(tokens::sum(&[prompt, tools]));
+    call.cache_read_input_tokens = call.cache_read_input_tokens.or(cached);
+    call.output_tokens = call.output_tokens.or(tokens::sum(&[candidates, thoughts]));
+    call.reasoning_output_tokens = call.reasoning_output_tokens.or(thoughts);
+    call.total_tokens = call.total_tokens.or(total);
 }
 
 /// What the filters said of the prompt. Returns whether they said anything.
@@ -297,15 +327,14 @@ fn prompt_feedback<'a>(value: Value<'a>, row: &mut CallRow<'a>) -> bool {
     }
     let reason = either(feedback, "blockReason", "block_reason")
         .and_then(Value::as_text)
-        .and_then(code)
-        .filter(|reason| *reason != "BLOCK_REASON_UNSPECIFIED");
+        .filter(|reason| code(reason).is_some() && *reason != "BLOCK_REASON_UNSPECIFIED");
     if let Some(reason) = reason {
-        row.call.finish_reasons.push(reason);
+        finish(row, Some(reason));
         filters::stopped(row, reason, "input");
     }
     let message = either(feedback, "blockReasonMessage", "block_reason_message");
     if let Some(message) = message.and_then(Value::as_str) {
-        Turn::new(Direction::Error, None, 0).text(row, PartType::Text, message);
+        Turn::ERROR.text(row, PartType::Text, message);
     }
     true
 }
@@ -315,7 +344,7 @@ impl<'a> Candidate<'a> {
         let reason = either(item, "finishReason", "finish_reason");
         self.reason = reason
             .and_then(Value::as_text)
-            .and_then(code)
+            .filter(|reason| code(reason).is_some())
             .or(self.reason);
         self.ratings = either(item, "safetyRatings", "safety_ratings").or(self.ratings);
         let parts = item
@@ -334,26 +363,30 @@ impl<'a> Candidate<'a> {
     }
 }
 
-fn finish<'a>(keeper: Value<'a>, candidates: BTreeMap<i64, Candidate<'a>>, row: &mut CallRow<'a>) {
+fn push_all<'a>(
+    keeper: Value<'a>,
+    candidates: BTreeMap<i64, Candidate<'a>>,
+    row: &mut CallRow<'a>,
+) {
     if !candidates.is_empty() {
         row.call.tool_call_count.get_or_insert(0);
     }
     for (number, candidate) in candidates.into_values().enumerate() {
-        let turn = Turn::new(Direction::Output, Some("assistant"), number);
+        let place = Turn::answer(number);
         if let Some(thought) = join(keeper, &candidate.reasoning) {
-            turn.text(row, PartType::Reasoning, thought);
+            place.text(row, PartType::Reasoning, thought);
         }
         if let Some(text) = join(keeper, &candidate.text) {
-            turn.text(row, PartType::Text, text);
+            place.text(row, PartType::Text, text);
         }
         for other in candidate.others {
-            part(other, turn, row);
+            part(other, place, row);
         }
         if let Some(ratings) = candidate.ratings {
             filters::gemini(ratings, "output", row);
         }
         if let Some(reason) = candidate.reason {
-            row.call.finish_reasons.push(reason);
+            finish(row, Some(reason));
             if BLOCKS.contains(&reason) {
                 filters::stopped(row, reason, "output");
             }

@@ -1,17 +1,21 @@
-//! Bodies of OpenAI's API and of all that imitate it: chat, legacy completions, embeddings, images, the responses API
-//! (see `responses`), whole or streamed, with Azure's content filter results.
+//! Bodies of OpenAI's API and of all that imitate it: chat and legacy completions (`choices`), the responses API
+//! (`responses`), embeddings, images; whole or streamed, with Azure's content filter results (`filters`).
+//!
+//! A block is an outcome of its own and is set here; whether a call without one succeeded is for the log around the body
+//! to say.
 //!
 //! Left out: audio and image bytes, embedding vectors, log probabilities. They are marked as content and not kept.
 
-use std::collections::BTreeMap;
-
-use super::filters;
+use super::choices::Choices;
 use super::open::open;
-use super::parts::{Turn, code, code_at, count_of, cut, join, seal, unknown, warn};
-use super::responses;
-use super::usage;
+use super::parts::{
+    Turn, arguments, code, code_at, cut, message_count, role, seal, tool_definition, unknown, warn,
+};
+use super::{filters, responses};
 use crate::ingest::json::Value;
 use crate::ingest::record::{CallRow, Direction, PartType};
+use crate::ingest::tokens;
+use crate::schema::Call;
 
 /// Settings without a column that cannot hold a prompt.
 const REQUEST_SETTINGS: [&str; 21] = [
@@ -55,22 +59,22 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         return unknown(body, Direction::Input, row);
     };
     settings(root, row);
-    let known = if let Some(messages) = root.get("messages") {
-        self::messages(messages, Direction::Input, row);
+    let known = if let Some(list) = root.get("messages") {
+        messages(list, Direction::Input, row);
         true
     } else if let Some(prompt) = root.get("prompt") {
-        prompts(prompt, row);
-        root.get("suffix")
-            .into_iter()
-            .for_each(|suffix| prompts(suffix, row));
+        for texts in [Some(prompt), root.get("suffix")].into_iter().flatten() {
+            prompts(texts, row);
+        }
         true
     } else {
         responses::request(root, row)
     };
     if !known {
-        Turn::default().leaves(row, PartType::Raw, root);
+        Turn::new(Direction::Input, Some("user"), 0).leaves(row, PartType::Raw, root);
         warn(&mut row.call, "unknown_body");
     }
+    tools(root, row);
     for value in opened.values {
         seal(value, &REQUEST_SETTINGS);
     }
@@ -79,10 +83,9 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
 
 /// Columns of a request, whatever its shape.
 fn settings<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
+    let first = |paths: &[&str], column| paths.iter().find_map(|path| code_at(root, path, column));
     let call = &mut row.call;
-    if call.model.is_none() {
-        call.model = code_at(root, "model", "model");
-    }
+    call.model = call.model.or_else(|| first(&["model"], "model"));
     call.request_stream = call
         .request_stream
         .or_else(|| root.flag("stream", "request_stream"));
@@ -90,27 +93,15 @@ fn settings<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
         .temperature
         .or_else(|| root.float("temperature", "temperature"));
     call.top_p = call.top_p.or_else(|| root.float("top_p", "top_p"));
-    call.max_tokens = call.max_tokens.or_else(|| {
-        let names = ["max_completion_tokens", "max_output_tokens", "max_tokens"];
-        count_of(root, &names, "max_tokens")
-    });
-    call.end_user_id = call.end_user_id.or_else(|| {
-        ["safety_identifier", "user"]
-            .iter()
-            .find_map(|key| code_at(root, key, "end_user_id"))
-    });
-    call.conversation_id = call.conversation_id.or_else(|| {
-        ["conversation/id", "conversation", "previous_response_id"]
-            .iter()
-            .find_map(|key| code_at(root, key, "conversation_id"))
-    });
-    let offered = ["tools", "functions"]
-        .iter()
-        .find_map(|key| root.get(key))
-        .map_or(0, |tools| tools.structure().items().count());
-    call.tool_definition_count = call
-        .tool_definition_count
-        .or_else(|| i32::try_from(offered).ok());
+    let limits = ["max_completion_tokens", "max_output_tokens", "max_tokens"];
+    tokens::fill(&mut call.max_tokens, root, &limits, "max_tokens");
+    call.end_user_id = call
+        .end_user_id
+        .or_else(|| first(&["safety_identifier", "user"], "end_user_id"));
+    let conversation = ["conversation/id", "conversation", "previous_response_id"];
+    call.conversation_id = call
+        .conversation_id
+        .or_else(|| first(&conversation, "conversation_id"));
     if call.tags.is_empty()
         && let Some(metadata) = root.get("metadata").and_then(Value::object)
     {
@@ -122,83 +113,99 @@ fn settings<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
     }
 }
 
+/// The tools that are offered, and what the model is told about them.
+fn tools<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
+    let offered = ["tools", "functions"].iter().find_map(|key| root.get(key));
+    for tool in offered
+        .into_iter()
+        .flat_map(|tools| tools.structure().items())
+    {
+        let inner = tool.get("function").unwrap_or(tool);
+        let text = |key: &str| inner.get(key).and_then(Value::as_str);
+        // Built-in tools have no name but their type.
+        tool_definition(
+            row,
+            text("name").or_else(|| text("type")),
+            text("description"),
+        );
+    }
+    row.call.tool_definition_count.get_or_insert(0);
+}
+
 /// The messages of a request, or of a log that has messages alone.
 pub(crate) fn messages<'a>(list: Value<'a>, direction: Direction, row: &mut CallRow<'a>) {
-    let messages: Vec<_> = list.structure().items_or_self().collect();
+    let mut count = 0;
     let mut has_system = false;
-    for (number, message) in messages.iter().enumerate() {
-        let role = message.get("role").and_then(Value::as_str);
-        let role = role.map(plain_role);
-        has_system |= role == Some("system");
-        message_parts(*message, Turn::new(direction, role, number), row);
+    for message in list.structure().items_or_self() {
+        let place = place(message, direction, count);
+        has_system |= place.role == Some("system");
+        message_parts(message, place, row);
+        count += 1;
     }
     if direction == Direction::Input {
-        let call = &mut row.call;
-        call.message_count = call
-            .message_count
-            .or_else(|| i32::try_from(messages.len()).ok());
-        call.system_prompt_present = call.system_prompt_present.or(Some(has_system));
-        call.media_count.get_or_insert(0);
+        message_count(row, count);
+        row.call.system_prompt_present = row.call.system_prompt_present.or(Some(has_system));
+        row.call.media_count.get_or_insert(0);
     }
 }
 
-/// OpenAI calls its newer system prompt a developer's, and its older tool answers a function's.
-pub(super) fn plain_role(role: &str) -> &str {
-    match role {
-        "developer" => "system",
-        "function" => "tool",
-        role => role,
+/// Where a message stands that says its own role.
+pub(super) fn place<'a>(message: Value<'a>, direction: Direction, number: usize) -> Turn<'a> {
+    let said = message.get("role").and_then(Value::as_str);
+    Turn {
+        direction,
+        role: said.and_then(role),
+        message: u32::try_from(number).unwrap_or(u32::MAX),
     }
 }
 
-/// A message of a request.
-fn message_parts<'a>(message: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
+fn message_parts<'a>(message: Value<'a>, place: Turn<'a>, row: &mut CallRow<'a>) {
     let text = |key: &str| message.get(key).and_then(Value::as_text);
-    if turn.role == Some("tool") {
-        let content = message.get("content").map(|content| flat(content));
-        turn.tool_result(row, text("name"), text("tool_call_id"), content);
-        return;
+    if place.role == Some("tool") {
+        let content = message.get("content").map(flat).unwrap_or_default();
+        return place.tool_result(row, text("name"), text("tool_call_id"), Some(content));
     }
     for key in ["reasoning_content", "reasoning"] {
         if let Some(thought) = message.get(key) {
-            turn.leaves(row, PartType::Reasoning, thought);
+            place.text(row, PartType::Reasoning, flat(thought));
         }
     }
     if let Some(content) = message.get("content") {
-        content_parts(content, turn, row);
+        content_parts(content, place, row);
     }
     if let Some(refusal) = text("refusal") {
-        turn.text(row, PartType::Text, refusal);
+        place.text(row, PartType::Text, refusal);
     }
-    let calls = message
-        .get("tool_calls")
-        .into_iter()
-        .flat_map(Value::items_or_self);
-    for call in calls {
-        let inner = call
-            .get("function")
-            .or_else(|| call.get("custom"))
-            .unwrap_or(call);
-        turn.tool_call(
-            row,
-            inner.get("name").and_then(Value::as_text),
-            call.get("id").and_then(Value::as_text),
-            arguments(inner),
-        );
+    let calls = message.get("tool_calls").into_iter();
+    for call in calls.flat_map(Value::items_or_self) {
+        let inner = called(call);
+        let name = inner.get("name").and_then(Value::as_text);
+        let id = call.get("id").and_then(Value::as_text);
+        place.tool_call(row, name, id, given(inner));
     }
     if let Some(call) = message.get("function_call") {
         let name = call.get("name").and_then(Value::as_text);
-        turn.tool_call(row, name, None, arguments(call));
+        place.tool_call(row, name, None, given(call));
     }
 }
 
-/// Arguments of a tool call: JSON in a string, or JSON itself.
-pub(super) fn arguments(call: Value<'_>) -> Option<&str> {
-    let arguments = call.get("arguments").or_else(|| call.get("input"))?;
-    arguments.as_str().or_else(|| Some(arguments.to_json()))
+/// What a tool call calls: its name and arguments stand one level down.
+pub(super) fn called(call: Value<'_>) -> Value<'_> {
+    ["function", "custom"]
+        .iter()
+        .find_map(|key| call.get(key))
+        .unwrap_or(call)
 }
 
-/// A tool's answer as one text.
+/// The arguments of a tool call; a custom tool has an input instead.
+pub(super) fn given(call: Value<'_>) -> Option<&str> {
+    ["arguments", "input"]
+        .iter()
+        .find_map(|key| call.get(key))
+        .map(arguments)
+}
+
+/// Text, or parts that are texts, as one text; anything else as JSON.
 pub(super) fn flat(content: Value<'_>) -> &str {
     if let Some(text) = content.as_str() {
         return text;
@@ -214,53 +221,55 @@ pub(super) fn flat(content: Value<'_>) -> &str {
 }
 
 /// Content as one text, or as parts of several kinds. Serves chat and the responses API.
-pub(super) fn content_parts<'a>(content: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
+pub(super) fn content_parts<'a>(content: Value<'a>, place: Turn<'a>, row: &mut CallRow<'a>) {
     for part in content.items_or_self() {
-        if let Some(text) = part.as_str() {
-            turn.text(row, PartType::Text, text);
-            continue;
+        match part.as_str() {
+            Some(text) => place.text(row, PartType::Text, text),
+            None => content_part(part, place, row),
         }
-        let at = |path: &str| part.find(path).and_then(Value::as_str);
-        match at("type").unwrap_or_default() {
-            "image_url" | "input_image" | "image_file" => {
-                let uri = at("image_url/url")
-                    .or_else(|| at("image_url"))
-                    .or_else(|| at("file_id"))
-                    .or_else(|| at("image_file/file_id"));
-                turn.media(row, None, uri);
-            }
-            "input_audio" | "audio" => {
-                let format = at("input_audio/format")
-                    .or_else(|| at("format"))
-                    .and_then(code);
-                let kind = format.map(|format| part.format(format_args!("audio/{format}")));
-                turn.media(row, kind, None);
-            }
-            "file" | "input_file" => {
-                let uri = [
-                    "file/file_id",
-                    "file_id",
-                    "file_url",
-                    "file/file_data",
-                    "file_data",
-                ]
-                .iter()
-                .find_map(|path| at(path));
-                turn.media(row, None, uri);
-            }
-            "reasoning" | "thinking" | "reasoning_text" | "summary_text" => {
-                turn.leaves(row, PartType::Reasoning, part.get("text").unwrap_or(part));
-            }
-            _ => {
-                let text = ["text", "refusal", "output_text"]
-                    .iter()
-                    .find_map(|key| at(key));
-                match text.or_else(|| at("text/value")) {
-                    Some(text) => turn.text(row, PartType::Text, text),
-                    None => turn.leaves(row, PartType::Raw, part),
-                }
+    }
+}
+
+fn content_part<'a>(part: Value<'a>, place: Turn<'a>, row: &mut CallRow<'a>) {
+    let first = |paths: &[&str]| {
+        paths
+            .iter()
+            .find_map(|path| part.find(path).and_then(Value::as_str))
+    };
+    match first(&["type"]).unwrap_or_default() {
+        "image_url" | "input_image" | "image_file" => {
+            let uri = first(&[
+                "image_url/url",
+                "image_url",
+                "file_id",
+                "image_file/file_id",
+            ]);
+            place.media(row, None, uri);
+        }
+        "input_audio" | "audio" => {
+            let format =
+                first(&["input_audio/format", "format"]).filter(|format| code(format).is_some());
+            let kind = format.map(|format| part.format(format_args!("audio/{format}")));
+            place.media(row, kind, None);
+        }
+        "file" | "input_file" => {
+            let data = first(&["file/file_data", "file_data"]);
+            let uri = first(&["file/file_id", "file_id", "file_url"]);
+            let name = first(&["file/filename", "filename"]);
+            place.media(row, None, uri.or(data));
+            // A name is the caller's words, and the model reads it.
+            if let Some(part) = row.parts.last_mut() {
+                part.text = name.filter(|name| !name.is_empty());
             }
         }
+        "reasoning" | "thinking" | "reasoning_text" | "summary_text" => {
+            let thought = first(&["text", "thinking"]).unwrap_or_else(|| part.to_json());
+            place.text(row, PartType::Reasoning, thought);
+        }
+        _ => match first(&["text", "refusal", "output_text", "text/value"]) {
+            Some(text) => place.text(row, PartType::Text, text),
+            None => place.leaves(row, PartType::Raw, part),
+        },
     }
 }
 
@@ -271,22 +280,6 @@ fn prompts<'a>(prompt: Value<'a>, row: &mut CallRow<'a>) {
     }
 }
 
-/// What has come of one choice so far.
-#[derive(Default)]
-struct Choice<'a> {
-    role: Option<&'a str>,
-    text: Vec<&'a str>,
-    reasoning: Vec<&'a str>,
-    calls: BTreeMap<i64, ToolCall<'a>>,
-}
-
-#[derive(Default)]
-struct ToolCall<'a> {
-    id: Option<&'a str>,
-    name: Option<&'a str>,
-    arguments: Vec<&'a str>,
-}
-
 /// Reads a response, whole or as the chunks of a stream.
 pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let opened = open(body);
@@ -294,17 +287,17 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let Some(&first) = opened.values.first() else {
         return unknown(body, Direction::Output, row);
     };
-    let mut choices = BTreeMap::new();
+    let mut choices = Choices::default();
     let mut known = false;
     for &value in &opened.values {
         known |= envelope(value, row);
-        known |= add_choices(value, &mut choices, row);
+        known |= choices.read(value, row);
     }
-    finish(first, choices, row);
+    choices.finish(first, row);
     known |= responses::response(&opened.values, row);
     if !known {
         for &value in &opened.values {
-            Turn::new(Direction::Output, None, 0).leaves(row, PartType::Raw, value);
+            Turn::answer(0).leaves(row, PartType::Raw, value);
         }
         warn(&mut row.call, "unknown_body");
     }
@@ -314,35 +307,77 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     cut(row, first_part, opened.truncated);
 }
 
-/// What every response has around its choices. Returns whether this is one without any: an error, a list of vectors,
-/// a chunk of numbers only.
+/// What every response has around its choices. Returns whether that alone makes it one: an error, a list of vectors, a
+/// chunk of numbers only.
 fn envelope<'a>(value: Value<'a>, row: &mut CallRow<'a>) -> bool {
-    let call = &mut row.call;
+    identity(value, &mut row.call);
+    for key in ["prompt_filter_results", "prompt_annotations"] {
+        for prompt in value.get(key).into_iter().flat_map(Value::items_or_self) {
+            for key in ["content_filter_results", "content_filter_result"] {
+                if let Some(results) = prompt.get(key) {
+                    filters::azure(results, "input", row);
+                }
+            }
+        }
+    }
+    let has_vectors = value.get("data").is_some_and(|data| {
+        let first = data.structure().items().next();
+        first.is_some_and(|item| item.get("embedding").is_some())
+    });
+    error(value, row) || has_vectors || value.get("usage").is_some()
+}
+
+/// Id, model and token counts of a response.
+pub(super) fn identity<'a>(value: Value<'a>, call: &mut Call<'a>) {
     call.response_id = call
         .response_id
         .or_else(|| code_at(value, "id", "response_id"));
     call.response_model = call
         .response_model
-        .or_else(|| code_at(value, "model", "response_model").filter(|model| !model.is_empty()));
-    if let Some(usage) = value.get("usage") {
-        usage::openai(usage, &mut row.call);
+        .or_else(|| code_at(value, "model", "response_model"));
+    if let Some(counts) = value.get("usage") {
+        usage(counts, call);
     }
-    for key in ["prompt_filter_results", "prompt_annotations"] {
-        for prompt in value.get(key).into_iter().flat_map(Value::items_or_self) {
-            let results = prompt
-                .get("content_filter_results")
-                .or_else(|| prompt.get("content_filter_result"));
-            if let Some(results) = results {
-                filters::azure(results, "input", row);
-            }
-        }
-    }
-    let vectors = value.get("data").map(Value::structure).filter(|data| {
-        data.items()
-            .next()
-            .is_some_and(|item| item.get("embedding").is_some())
-    });
-    error(value, row) || vectors.is_some() || value.get("usage").is_some()
+}
+
+/// OpenAI's `usage`: input includes what the cache served, output includes reasoning. The responses API has other names
+/// for the same.
+pub(crate) fn usage<'a>(usage: Value<'a>, call: &mut Call<'a>) {
+    let mut fill = |slot: &mut Option<i64>, paths: [&str; 2], column| {
+        tokens::fill(slot, usage, &paths, column);
+    };
+    fill(
+        &mut call.input_tokens,
+        ["prompt_tokens", "input_tokens"],
+        "input_tokens",
+    );
+    fill(
+        &mut call.cache_read_input_tokens,
+        [
+            "prompt_tokens_details/cached_tokens",
+            "input_tokens_details/cached_tokens",
+        ],
+        "cache_read_input_tokens",
+    );
+    fill(
+        &mut call.output_tokens,
+        ["completion_tokens", "output_tokens"],
+        "output_tokens",
+    );
+    fill(
+        &mut call.reasoning_output_tokens,
+        [
+            "completion_tokens_details/reasoning_tokens",
+            "output_tokens_details/reasoning_tokens",
+        ],
+        "reasoning_output_tokens",
+    );
+    tokens::fill(
+        &mut call.total_tokens,
+        usage,
+        &["total_tokens"],
+        "total_tokens",
+    );
 }
 
 /// The error object of OpenAI and Azure. Returns whether there is one.
@@ -350,123 +385,33 @@ pub(super) fn error<'a>(value: Value<'a>, row: &mut CallRow<'a>) -> bool {
     let Some(error) = value.get("error") else {
         return false;
     };
-    let at = |path: &str| error.find(path).and_then(Value::as_text).and_then(code);
+    let at = |path: &str| {
+        let text = error.find(path)?.as_text()?;
+        code(text).is_some().then_some(text)
+    };
     let kind = ["code", "type", "status"].iter().find_map(|key| at(key));
-    row.call.error_type = row.call.error_type.or(kind);
-    if row.call.outcome.is_empty() {
-        row.call.outcome = "failure";
-    }
-    for key in ["innererror", "inner_error"] {
-        for results in ["content_filter_result", "content_filter_results"] {
-            if let Some(results) = error.get(key).and_then(|inner| inner.get(results)) {
+    let mut filtered = at("code").is_some_and(|code| code.eq_ignore_ascii_case("content_filter"));
+    for inner in ["innererror", "inner_error"]
+        .iter()
+        .filter_map(|key| error.get(key))
+    {
+        filtered |=
+            inner.get("code").and_then(Value::as_str) == Some("ResponsibleAIPolicyViolation");
+        for key in ["content_filter_result", "content_filter_results"] {
+            if let Some(results) = inner.get(key) {
                 filters::azure(results, "input", row);
             }
         }
     }
-    let inner = at("innererror/code").or_else(|| at("inner_error/code"));
-    if at("code").is_some_and(|code| code.eq_ignore_ascii_case("content_filter"))
-        || inner == Some("ResponsibleAIPolicyViolation")
-    {
+    if filtered {
         row.call.error_type = Some("content_filter");
         filters::blocked(row);
+    } else {
+        row.call.error_type = row.call.error_type.or(kind);
+        if row.call.outcome.is_empty() {
+            row.call.outcome = "failure";
+        }
     }
-    let turn = Turn::new(Direction::Error, None, 0);
-    match error
-        .get("message")
-        .or_else(|| error.as_str().map(|_| error))
-    {
-        Some(message) => turn.leaves(row, PartType::Text, message),
-        None => turn.leaves(row, PartType::Raw, error),
-    }
+    Turn::ERROR.text_or_leaves(row, error.get("message").unwrap_or(error));
     true
-}
-
-fn add_choices<'a>(
-    value: Value<'a>,
-    choices: &mut BTreeMap<i64, Choice<'a>>,
-    row: &mut CallRow<'a>,
-) -> bool {
-    let Some(list) = value.get("choices") else {
-        return false;
-    };
-    for (position, item) in list.structure().items_or_self().enumerate() {
-        let index = item.get("index").and_then(Value::as_int);
-        let choice: &mut Choice<'a> = choices.entry(index.unwrap_or(position as i64)).or_default();
-        if let Some(reason) = item
-            .get("finish_reason")
-            .and_then(Value::as_text)
-            .and_then(code)
-        {
-            row.call.finish_reasons.push(reason);
-            if reason == "content_filter" {
-                filters::blocked(row);
-            }
-        }
-        if let Some(results) = item.get("content_filter_results") {
-            filters::azure(results, "output", row);
-        }
-        choice.text.extend(item.get("text").and_then(Value::as_str));
-        if let Some(message) = item.get("message").or_else(|| item.get("delta")) {
-            choice.add(message);
-        }
-    }
-    true
-}
-
-impl<'a> Choice<'a> {
-    fn add(&mut self, message: Value<'a>) {
-        let text = |value: Value<'a>, key: &str| value.get(key).and_then(Value::as_str);
-        self.role = self.role.or_else(|| text(message, "role"));
-        match message.get("content") {
-            Some(content) if content.is_array() => self.text.push(flat(content)),
-            Some(content) => self.text.extend(content.as_str()),
-            None => {}
-        }
-        self.text.extend(text(message, "refusal"));
-        self.text
-            .extend(message.find("audio/transcript").and_then(Value::as_str));
-        let thought = text(message, "reasoning_content").or_else(|| text(message, "reasoning"));
-        self.reasoning.extend(thought);
-        let calls = message
-            .get("tool_calls")
-            .into_iter()
-            .flat_map(Value::items_or_self);
-        for (position, item) in calls.enumerate() {
-            let index = item.get("index").and_then(Value::as_int);
-            let inner = item
-                .get("function")
-                .or_else(|| item.get("custom"))
-                .unwrap_or(item);
-            self.call(index.unwrap_or(position as i64), text(item, "id"), inner);
-        }
-        if let Some(inner) = message.get("function_call") {
-            self.call(-1, None, inner);
-        }
-    }
-
-    fn call(&mut self, index: i64, id: Option<&'a str>, inner: Value<'a>) {
-        let call = self.calls.entry(index).or_default();
-        call.id = call.id.or(id);
-        call.name = call.name.or_else(|| inner.get("name")?.as_text());
-        call.arguments.extend(arguments(inner));
-    }
-}
-
-fn finish<'a>(keeper: Value<'a>, choices: BTreeMap<i64, Choice<'a>>, row: &mut CallRow<'a>) {
-    if !choices.is_empty() {
-        row.call.tool_call_count.get_or_insert(0);
-    }
-    for (number, choice) in choices.into_values().enumerate() {
-        let role = choice.role.or(Some("assistant"));
-        let turn = Turn::new(Direction::Output, role, number);
-        if let Some(thought) = join(keeper, &choice.reasoning) {
-            turn.text(row, PartType::Reasoning, thought);
-        }
-        if let Some(text) = join(keeper, &choice.text) {
-            turn.text(row, PartType::Text, text);
-        }
-        for call in choice.calls.into_values() {
-            turn.tool_call(row, call.name, call.id, join(keeper, &call.arguments));
-        }
-    }
 }

@@ -13,6 +13,18 @@ pub(crate) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
+    /// Beside the conversation: what went wrong.
+    pub(crate) const ERROR: Self = Turn {
+        direction: Direction::Error,
+        role: None,
+        message: 0,
+    };
+
+    /// What the model answers.
+    pub(crate) fn answer(message: usize) -> Self {
+        Turn::new(Direction::Output, Some("assistant"), message)
+    }
+
     pub(crate) fn new(direction: Direction, role: Option<&'a str>, message: usize) -> Self {
         Turn {
             direction,
@@ -61,7 +73,7 @@ impl<'a> Turn<'a> {
         });
     }
 
-    /// A tool's answer.
+    /// A tool's answer. A name it lacks is found by the id of the call it answers.
     pub(crate) fn tool_result(
         self,
         row: &mut CallRow<'a>,
@@ -69,6 +81,12 @@ impl<'a> Turn<'a> {
         id: Option<&'a str>,
         text: Option<&'a str>,
     ) {
+        let name = name.or_else(|| {
+            let asks = |part: &&Part<'a>| part.part_type == PartType::ToolCall;
+            let same = |part: &&Part<'a>| id.is_some() && part.tool_call_id == id;
+            let call = row.parts.iter().rev().filter(asks).find(same)?;
+            call.tool_name
+        });
         row.parts.push(Part {
             tool_name: name,
             tool_call_id: id,
@@ -99,6 +117,22 @@ impl<'a> Turn<'a> {
         });
     }
 
+    /// The same turn in another role.
+    pub(crate) fn with_role(self, role: &'static str) -> Self {
+        Turn {
+            role: Some(role),
+            ..self
+        }
+    }
+
+    /// A text of the shape everyone expects, or whatever texts stand in its place.
+    pub(crate) fn text_or_leaves(self, row: &mut CallRow<'a>, value: Value<'a>) {
+        match value.as_str() {
+            Some(text) => self.text(row, PartType::Text, text),
+            None => self.leaves(row, PartType::Raw, value),
+        }
+    }
+
     /// Every text inside a value of unknown shape.
     pub(crate) fn leaves(self, row: &mut CallRow<'a>, part_type: PartType, value: Value<'a>) {
         if let Some(text) = value.as_str() {
@@ -118,6 +152,92 @@ pub(crate) fn unknown<'a>(body: Value<'a>, direction: Direction, row: &mut CallR
     Turn::new(direction, None, 0).leaves(row, PartType::Raw, body.structure());
     body.mark("content");
     warn(&mut row.call, "unknown_body");
+}
+
+/// The role in the schema's words; `None` for a role nobody knows.
+pub(crate) fn role(raw: &str) -> Option<&'static str> {
+    const ROLES: [(&str, &[&str]); 4] = [
+        ("user", &["user", "human"]),
+        ("assistant", &["assistant", "model", "chatbot"]),
+        ("system", &["system", "developer"]),
+        ("tool", &["tool", "function"]),
+    ];
+    ROLES
+        .iter()
+        .find(|(_, names)| names.iter().any(|name| name.eq_ignore_ascii_case(raw)))
+        .map(|(role, _)| *role)
+}
+
+/// A tool that is offered to the model. Its description is part of what the model reads, so it is a text.
+pub(crate) fn tool_definition<'a>(
+    row: &mut CallRow<'a>,
+    name: Option<&'a str>,
+    description: Option<&'a str>,
+) {
+    *row.call.tool_definition_count.get_or_insert(0) += 1;
+    if let Some(text) = description.filter(|text| !text.is_empty()) {
+        row.parts.push(Part {
+            role: Some("system"),
+            text: Some(text),
+            tool_name: name.and_then(code),
+            ..Part::default()
+        });
+    }
+}
+
+/// The arguments of a tool call as JSON: the string that holds them, or the value written out.
+pub(crate) fn arguments(value: Value<'_>) -> &str {
+    value.as_str().unwrap_or_else(|| value.to_json())
+}
+
+/// A reason why the model stopped, once.
+pub(crate) fn finish<'a>(row: &mut CallRow<'a>, reason: Option<&'a str>) {
+    if let Some(reason) = reason
+        && !row.call.finish_reasons.contains(&reason)
+    {
+        row.call.finish_reasons.push(reason);
+    }
+}
+
+/// A filter stopped the call, unless it is known to have failed.
+pub(crate) fn blocked(call: &mut Call<'_>) {
+    if call.outcome != "failure" {
+        call.outcome = "blocked";
+    }
+}
+
+/// An error that a body reports: its type is a code, its message may quote the prompt.
+pub(crate) fn error<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
+    let Some(error) = body.get("error") else {
+        return;
+    };
+    row.call.outcome = "failure";
+    for path in ["type", "code"] {
+        let call = &mut row.call;
+        call.error_type = call
+            .error_type
+            .or_else(|| code_at(error, path, "error_type"));
+    }
+    let message = error.get("message").unwrap_or(error);
+    Turn::new(Direction::Error, None, 0).text_or_leaves(row, message);
+}
+
+/// A request was read: what it has none of is zero, not unknown.
+pub(crate) fn request_was_read(call: &mut Call<'_>) {
+    call.tool_definition_count.get_or_insert(0);
+    call.media_count.get_or_insert(0);
+}
+
+/// A response was read: what it has none of is zero, not unknown.
+pub(crate) fn response_was_read(call: &mut Call<'_>) {
+    call.tool_call_count.get_or_insert(0);
+}
+
+/// How many messages a request has.
+pub(crate) fn message_count(row: &mut CallRow<'_>, count: usize) {
+    if row.call.message_count.is_none() {
+        row.call.message_count = i32::try_from(count).ok();
+    }
 }
 
 /// Adds a warning once.
@@ -154,14 +274,18 @@ pub(crate) fn count_of(value: Value<'_>, paths: &[&str], column: &'static str) -
     })
 }
 
-/// Marks all of an opened body as content, save the settings named in `keep`, and of these what cannot hold prose.
+/// Marks all of an opened body, or of each of its chunks, as content, save the settings named in `keep` and what Bedrock
+/// adds under `amazon-bedrock-…`, and of these what cannot hold prose.
 pub(crate) fn seal(body: Value<'_>, keep: &[&str]) {
+    if body.is_array() {
+        return body.items().for_each(|chunk| seal(chunk.structure(), keep));
+    }
     if !body.is_object() {
         body.mark("content");
     }
     for (key, value) in body.entries() {
-        if keep.contains(&key) {
-            scrub(value);
+        if keep.contains(&key) || key.starts_with("amazon-bedrock-") {
+            keep_codes(value);
         } else {
             value.mark("content");
         }
@@ -169,14 +293,24 @@ pub(crate) fn seal(body: Value<'_>, keep: &[&str]) {
 }
 
 /// Marks as content what is not a number, a flag or a code.
-fn scrub(value: Value<'_>) {
-    if value.as_str().is_some_and(|text| code(text).is_none()) {
+pub(crate) fn keep_codes(value: Value<'_>) {
+    scrub(value, |text| code(text).is_some());
+}
+
+/// Marks as content what is not a number or a flag.
+pub(crate) fn keep_numbers(value: Value<'_>) {
+    scrub(value, |_| false);
+}
+
+fn scrub(value: Value<'_>, may_stay: fn(&str) -> bool) {
+    let value = value.structure();
+    if value.as_str().is_some_and(|text| !may_stay(text)) {
         value.mark("content");
     }
-    value.items().for_each(scrub);
+    value.items().for_each(|item| scrub(item, may_stay));
     for (key, inner) in value.entries() {
         if code(key).is_some() {
-            scrub(inner);
+            scrub(inner, may_stay);
         } else {
             inner.mark("content");
         }

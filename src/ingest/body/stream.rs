@@ -3,9 +3,9 @@
 //! Streams interleave blocks by index: a block is opened, grows by deltas, and is closed. Chunks get lost and logs are
 //! cut, so a delta without an opening opens its block, and nothing waits for the closing.
 
-use super::super::json::Value;
-use super::super::record::{CallRow, PartType};
-use super::Place;
+use super::parts::Turn;
+use crate::ingest::json::Value;
+use crate::ingest::record::{CallRow, PartType};
 
 /// The blocks seen so far, in the order in which they began.
 #[derive(Debug, Default)]
@@ -57,12 +57,12 @@ impl<'a> Blocks<'a> {
     }
 
     /// Hands the blocks on as parts; `keeper` is any value of the record, whose memory keeps the texts.
-    pub(crate) fn finish(self, place: Place, keeper: Value<'a>, row: &mut CallRow<'a>) {
+    pub(crate) fn finish(self, turn: Turn<'a>, keeper: Value<'a>, row: &mut CallRow<'a>) {
         for block in self.blocks {
             let text = keeper.keep(&block.text);
             match block.part_type {
-                PartType::ToolCall => place.tool_call(row, block.name, block.id, Some(text)),
-                part_type => place.push(row, part_type, text),
+                PartType::ToolCall => turn.tool_call(row, block.name, block.id, Some(text)),
+                part_type => turn.text(row, part_type, text),
             }
         }
     }

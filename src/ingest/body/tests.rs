@@ -3,6 +3,7 @@
 use super::{gemini, openai};
 use crate::ingest::json::{Arena, Value};
 use crate::ingest::record::{CallRow, Direction, PartType};
+use crate::ingest::{guardrail, tokens};
 
 /// Reads `{"in": request, "out": response}` and hands the row and what was left of the record to `check`.
 fn read<R>(
@@ -20,6 +21,8 @@ fn read<R>(
     if let Some(body) = record.get("out") {
         response(body, &mut row);
     }
+    tokens::complete(&mut row.call);
+    guardrail::settle(&mut row.call);
     check(&row, record.leftover().unwrap_or(""))
 }
 
