@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod detect;
 mod error;
+pub mod generate;
 pub mod ingest;
 pub mod output;
 pub mod query;

@@ -69,6 +69,7 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
 
     let mut context = SessionContext::new_with_config_rt(config, runtime);
     datafusion_functions_json::register_all(&mut context)?;
+    inferwatch_udfs::register_all(&mut context)?;
     if options.local_files {
         files::enable(&context)?;
     }

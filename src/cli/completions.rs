@@ -18,7 +18,7 @@ Examples:
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     /// The shell
     shell: Shell,
 }
@@ -27,7 +27,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn run(args: &Args, _global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, _global: &Global) -> anyhow::Result<ExitCode> {
     use std::io::Write as _;
 
     // The generator panics when it cannot write, so it writes to memory.

@@ -3,6 +3,7 @@
 //! A new subcommand is a module, a variant of `Command` and an arm in [`run`].
 
 mod completions;
+mod generate;
 mod ingest;
 mod interrupt;
 mod repl;
@@ -171,6 +172,7 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ingest(ingest::Args),
+    Generate(generate::Args),
     Sql(sql::Args),
     Completions(completions::Args),
 }
@@ -186,6 +188,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
     };
     match &cli.command {
         Command::Ingest(args) => ingest::run(args, &cli.global),
+        Command::Generate(args) => generate::run(args, &cli.global),
         Command::Sql(args) => sql::run(args, &cli.global),
         Command::Completions(args) => completions::run(args, &cli.global),
     }
@@ -226,7 +229,9 @@ fn told(error: &clap::Error) -> ExitCode {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     output::note(&format!(
         "inferwatch: {}",
-        text.replace("\n  tip: ", "\nhint: ").trim_end()
+        text.replace("\n  tip: ", "\nhint: ")
+            .replace("\n\n", "\n")
+            .trim_end()
     ));
     ExitCode::from(FAILED)
 }

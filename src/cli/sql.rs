@@ -12,6 +12,7 @@ use super::{CLEAR, Global, INTERRUPTED, repl, size};
 use crate::output::{Format, RowSink, Target, Written, table};
 use crate::query::{Engine, Failure, Parameters, Source, lexer};
 use crate::session::{self, SessionOptions};
+use crate::store::Store;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,7 +39,7 @@ Without a query, and on a terminal, the shell starts: `\\?` shows its commands."
 /// Run SQL over the store or over files; on a terminal without a query, a shell
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     /// Statements, separated by `;`
     #[arg(value_name = "SQL")]
     query: Option<String>,
@@ -142,7 +143,7 @@ fn parse_threads(text: &str) -> Result<usize, String> {
 ///
 /// # Errors
 /// When the text cannot be read, or a statement cannot be planned or run.
-pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let is_shell = args.query.is_none() && args.file.is_none() && std::io::stdin().is_terminal();
     let runtime = super::runtime(args.threads)?;
     let engine = engine(args, global)?;
@@ -191,6 +192,10 @@ fn engine(args: &Args, global: &Global) -> anyhow::Result<Engine> {
         spill_parent: Some(global.store.clone()),
         local_files: true,
     })?;
+    // Without a store there are files to ask, and functions.
+    if Store::is_at(&global.store) {
+        Store::open(&global.store)?.register(&context)?;
+    }
     let mut parameters = Parameters::default();
     for (name, value) in &args.params {
         parameters.set(name, value);

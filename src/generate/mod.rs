@@ -42,8 +42,14 @@ pub enum Platform {
 
 impl Platform {
     /// Every platform.
-    pub const ALL: [Platform; 6] =
-        [Platform::Bedrock, Platform::Azure, Platform::Vertex, Platform::Otlp, Platform::Litellm, Platform::Generic];
+    pub const ALL: [Platform; 6] = [
+        Platform::Bedrock,
+        Platform::Azure,
+        Platform::Vertex,
+        Platform::Otlp,
+        Platform::Litellm,
+        Platform::Generic,
+    ];
 }
 
 /// What to make.
@@ -101,7 +107,14 @@ pub fn generate(plan: &Plan, folder: &Path, mut each_minute: impl FnMut(u64)) ->
         calls.clear();
         traffic.minute(minute, start, &mut random, &mut calls);
         for incident in &plan.incidents {
-            incident.minute(plan.start, start, &traffic, &mut random, &mut calls, &mut writers)?;
+            incident.minute(
+                plan.start,
+                start,
+                &traffic,
+                &mut random,
+                &mut calls,
+                &mut writers,
+            )?;
         }
         calls.sort_by_key(|call| call.time);
         for call in &calls {

@@ -42,13 +42,25 @@ pub(super) enum Outcome {
 }
 
 /// Classes of the spam filter that generic records come from, with their usual shares.
-pub(super) const CLASSES: [(&str, f64); 4] = [("ham", 0.70), ("newsletter", 0.15), ("spam", 0.12), ("phishing", 0.03)];
+pub(super) const CLASSES: [(&str, f64); 4] = [
+    ("ham", 0.70),
+    ("newsletter", 0.15),
+    ("spam", 0.12),
+    ("phishing", 0.03),
+];
 
 const BEDROCK: [&str; 4] = [
-    "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-pro-v1:0",
+    "eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "anthropic.claude-3-haiku-20240307-v1:0",
+    "amazon.nova-pro-v1:0",
     "meta.llama3-1-70b-instruct-v1:0",
 ];
-const OTHERS: [&str; 4] = ["gpt-4o", "gpt-4o-mini", "gemini-2.5-flash", "gemini-2.5-pro"];
+const OTHERS: [&str; 4] = [
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gemini-2.5-flash",
+    "gemini-2.5-pro",
+];
 const CLASSIFIERS: [&str; 2] = ["spam-filter-v3", "spam-filter-v2"];
 
 /// What does not change from minute to minute.
@@ -77,34 +89,67 @@ impl Traffic {
             .map(|index| {
                 let platform = plan.platforms[index % plan.platforms.len()];
                 // Two models each, neighbours in the list, so that every model has callers of every size.
-                let models = (0..2).map(|next| model(platform, (index / plan.platforms.len() + next) % plan.models)).collect();
+                let models = (0..2)
+                    .map(|next| {
+                        model(
+                            platform,
+                            (index / plan.platforms.len() + next) % plan.models,
+                        )
+                    })
+                    .collect();
                 Caller {
                     platform,
                     name: name(platform, index),
                     models,
-                    source_ip: format!("10.{}.{}.{}", index / 62_500 % 250, index / 250 % 250, index % 250 + 1),
+                    source_ip: format!(
+                        "10.{}.{}.{}",
+                        index / 62_500 % 250,
+                        index / 250 % 250,
+                        index % 250 + 1
+                    ),
                     tokens: random.random_range(60.0..900.0),
                 }
             })
             .collect();
         // Few callers make most of the calls.
-        let weights = WeightedIndex::new((0..plan.callers).map(|rank| 1.0 / (rank as f64 + 4.0).powf(0.8)))
-            .expect("weights are positive");
+        let weights =
+            WeightedIndex::new((0..plan.callers).map(|rank| 1.0 / (rank as f64 + 4.0).powf(0.8)))
+                .expect("weights are positive");
         let minutes = plan.hours * 60;
-        let mut shares: Vec<f64> = (0..minutes).map(|minute| intensity(plan.start + minute as i64 * MINUTE)).collect();
+        let mut shares: Vec<f64> = (0..minutes)
+            .map(|minute| intensity(plan.start + minute as i64 * MINUTE))
+            .collect();
         let total: f64 = shares.iter().sum();
         let mut sum = 0.0;
         for share in &mut shares {
             sum += *share / total;
             *share = sum;
         }
-        let due = shares.into_iter().map(|share| (share * plan.rows as f64).round() as u64).collect();
-        Traffic { callers, weights, due, seed: plan.seed }
+        let due = shares
+            .into_iter()
+            .map(|share| (share * plan.rows as f64).round() as u64)
+            .collect();
+        Traffic {
+            callers,
+            weights,
+            due,
+            seed: plan.seed,
+        }
     }
 
     /// The calls of a minute, in no order.
-    pub(super) fn minute(&self, minute: u64, start: i64, random: &mut StdRng, calls: &mut Vec<Call>) {
-        let before = if minute == 0 { 0 } else { self.due[minute as usize - 1] };
+    pub(super) fn minute(
+        &self,
+        minute: u64,
+        start: i64,
+        random: &mut StdRng,
+        calls: &mut Vec<Call>,
+    ) {
+        let before = if minute == 0 {
+            0
+        } else {
+            self.due[minute as usize - 1]
+        };
         for _ in before..self.due[minute as usize] {
             let index = self.weights.sample(random);
             let time = start + random.random_range(0..MINUTE);
@@ -115,7 +160,10 @@ impl Traffic {
     /// An ordinary call of some caller of a platform, to be changed into something else; the first caller when the
     /// platform has none.
     pub(super) fn on(&self, platform: Platform, time: i64, random: &mut StdRng) -> Call {
-        let index = self.callers.iter().position(|caller| caller.platform == platform);
+        let index = self
+            .callers
+            .iter()
+            .position(|caller| caller.platform == platform);
         let mut call = self.ordinary(index.unwrap_or(0), time, random);
         if index.is_none() {
             call.platform = platform;
@@ -150,7 +198,9 @@ impl Traffic {
             duration_ms: (150.0 + 4.0 * output_tokens as f64) * log_normal(random, 0.2),
             outcome,
             // Times collide, and so may draws; together with the seed they do not within a run of this size.
-            id: (u128::from(self.seed) << 96) ^ ((time as u128) << 40) ^ u128::from(random.random::<u64>() >> 20),
+            id: (u128::from(self.seed) << 96)
+                ^ ((time as u128) << 40)
+                ^ u128::from(random.random::<u64>() >> 20),
             prediction,
         }
     }
@@ -170,7 +220,8 @@ pub(super) fn predict(random: &mut StdRng, classes: &[(&'static str, f64)]) -> (
 
 /// How busy an instant is: low at night, highest in the early afternoon.
 fn intensity(time: i64) -> f64 {
-    let hour = (time / (60 * MINUTE)).rem_euclid(24) as f64 + (time / MINUTE).rem_euclid(60) as f64 / 60.0;
+    let hour =
+        (time / (60 * MINUTE)).rem_euclid(24) as f64 + (time / MINUTE).rem_euclid(60) as f64 / 60.0;
     let day = ((hour - 14.0) / 24.0 * std::f64::consts::TAU).cos();
     0.3 + 0.7 * ((day + 1.0) / 2.0).powi(2)
 }
@@ -198,7 +249,9 @@ fn model(platform: Platform, index: usize) -> String {
 
 fn name(platform: Platform, index: usize) -> String {
     match platform {
-        Platform::Bedrock => format!("arn:aws:sts::210987654321:assumed-role/App{index:05}/i-{index:08x}"),
+        Platform::Bedrock => {
+            format!("arn:aws:sts::210987654321:assumed-role/App{index:05}/i-{index:08x}")
+        }
         Platform::Azure => format!("{index:08x}-0000-4000-8000-00000000{:04x}", index % 65_536),
         Platform::Vertex => format!("svc-{index:05}@demo-ai.iam.gserviceaccount.com"),
         Platform::Otlp => format!("user-{index:05}"),

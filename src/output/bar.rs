@@ -18,9 +18,6 @@ pub struct Bar {
 /// Follows `done` towards `total` bytes with rate and time left; without a total, as of standard input, with the rate
 /// alone. Draws nothing when `quiet` or when stderr is no terminal.
 pub fn bytes(total: u64, done: &Arc<AtomicU64>, quiet: bool) -> Bar {
-    if quiet || !std::io::stderr().is_terminal() {
-        return Bar { running: None };
-    }
     let (bar, template) = if total > 0 {
         (
             ProgressBar::new(total),
@@ -32,6 +29,23 @@ pub fn bytes(total: u64, done: &Arc<AtomicU64>, quiet: bool) -> Bar {
             "{spinner} {bytes}  {bytes_per_sec}",
         )
     };
+    follow(bar, template, done, quiet)
+}
+
+/// Follows `done` towards `total` steps.
+pub fn steps(total: u64, done: &Arc<AtomicU64>, quiet: bool) -> Bar {
+    follow(
+        ProgressBar::new(total),
+        "{bar:32} {percent}%  {eta} left",
+        done,
+        quiet,
+    )
+}
+
+fn follow(bar: ProgressBar, template: &str, done: &Arc<AtomicU64>, quiet: bool) -> Bar {
+    if quiet || !std::io::stderr().is_terminal() {
+        return Bar { running: None };
+    }
     bar.set_style(
         ProgressStyle::with_template(template)
             .expect("the template is tested by every run on a terminal"),

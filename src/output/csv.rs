@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use arrow::array::Array;
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -15,7 +16,7 @@ use super::escape::visible;
 use super::json::ValueWriter;
 
 /// Appends the line of column names.
-pub fn write_header(schema: &SchemaRef, escaped: bool, out: &mut Vec<u8>) {
+pub(super) fn write_header(schema: &SchemaRef, escaped: bool, out: &mut Vec<u8>) {
     for (position, field) in schema.fields().iter().enumerate() {
         if position > 0 {
             out.push(b',');
@@ -29,12 +30,22 @@ pub fn write_header(schema: &SchemaRef, escaped: bool, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// When a value has no text form.
-pub fn write_rows(batch: &RecordBatch, escaped: bool, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+pub(super) fn write_rows(
+    batch: &RecordBatch,
+    escaped: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), ArrowError> {
     let columns: Vec<Column<'_>> = batch
         .columns()
         .iter()
         .map(|column| Column::new(column.as_ref()))
         .collect::<Result<_, _>>()?;
+    // Of a dictionary, a value may be null rather than the key.
+    let nulls: Vec<Option<NullBuffer>> = batch
+        .columns()
+        .iter()
+        .map(|column| column.logical_nulls())
+        .collect();
     let mut nested = Vec::new();
     for row in 0..batch.num_rows() {
         for (position, column) in columns.iter().enumerate() {
@@ -42,7 +53,9 @@ pub fn write_rows(batch: &RecordBatch, escaped: bool, out: &mut Vec<u8>) -> Resu
                 out.push(b',');
             }
             match column {
-                _ if batch.column(position).is_null(row) => {}
+                _ if nulls[position]
+                    .as_ref()
+                    .is_some_and(|nulls| nulls.is_null(row)) => {}
                 Column::Plain(text) => write!(out, "{}", text.value(row))?,
                 Column::Text(text) => write_field(&text.value(row).try_to_string()?, escaped, out),
                 Column::Nested(json) => {

@@ -108,6 +108,14 @@ impl Target {
         Ok(())
     }
 
+    /// The format that its name asks for.
+    pub fn format(&self) -> Option<Format> {
+        match self {
+            Target::File(_, path) | Target::Device(_, path) => Format::of_path(path),
+            Target::Stdout | Target::Memory(_) => None,
+        }
+    }
+
     fn path(&self) -> PathBuf {
         match self {
             Target::File(_, path) | Target::Device(_, path) => path.clone(),

@@ -7,7 +7,7 @@ use datafusion::common::{DataFusionError, SchemaError, Span};
 use unicode_width::UnicodeWidthStr;
 
 use super::lexer::{Kind, Token, tokens};
-use super::{Engine, Source, policy};
+use super::{Engine, Source, function_names, policy};
 use crate::output::escape::visible;
 use crate::schema::Table;
 use crate::session;
@@ -258,7 +258,7 @@ fn missing_table(name: &str, engine: &Engine) -> (String, Option<String>) {
 }
 
 fn missing_function(name: &str, engine: &Engine) -> (String, Option<String>) {
-    let known = engine.function_names();
+    let known = function_names(&engine.context);
     (
         format!("function `{name}` not found"),
         nearest(name, known.iter().map(String::as_str))
@@ -316,10 +316,10 @@ fn quoted_name(message: &str, statement: &str, all: &[Token]) -> Option<Range<us
             let token = all.iter().find(|token| {
                 matches!(
                     token.kind,
-                    Kind::Word | Kind::QuotedName | Kind::Placeholder
+                    Kind::Word | Kind::QuotedName | Kind::String | Kind::Placeholder
                 ) && token
                     .text(statement)
-                    .trim_matches(['"', '`'])
+                    .trim_matches(['"', '`', '\''])
                     .eq_ignore_ascii_case(name)
             })?;
             Some(token.range.clone())

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
 
 pub use failure::{Failure, Place};
+pub use names::{function_names, table_names};
 pub use parameters::Parameters;
 pub use policy::{SYSTEM_TABLES, is_store_table};
 

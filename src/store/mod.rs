@@ -111,13 +111,18 @@ impl Store {
         })))
     }
 
+    /// Whether there is a store at `root`, of whatever version.
+    pub fn is_at(root: &Path) -> bool {
+        root.join(MARKER).exists()
+    }
+
     /// Opens a store, or makes an empty one where there is nothing, or an empty folder.
     ///
     /// # Errors
     /// As [`Store::open`]; also when the folder holds something else, or cannot be written.
     pub fn open_or_create(root: &Path) -> Result<Store> {
         let absolute = std::path::absolute(root).map_err(Error::io("open", root))?;
-        if !absolute.join(MARKER).exists() {
+        if !Store::is_at(&absolute) {
             create(&absolute)?;
         }
         Store::open(root)
