@@ -36,6 +36,7 @@ mod names;
 mod otlp;
 mod provider_audit;
 mod reader;
+mod residue;
 mod source;
 mod split;
 #[cfg(test)]
