@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::schema::Table;
 use crate::store::data_file::DataFile;
 use crate::store::disk::{self, Access};
-use crate::store::log::{Change, Committed, Operation};
+use crate::store::log::{Change, Committed, Operation, log_folder};
 use crate::store::snapshot::TableSnapshot;
 use crate::store::{CHECKPOINT_INTERVAL, Store};
 
@@ -177,7 +177,9 @@ fn commit_table(
         store.remember(next);
         if version > 0
             && version % CHECKPOINT_INTERVAL == 0
-            && let Err(error) = log.checkpoint()
+            && let Err(error) = log.checkpoint().and_then(|()| {
+                disk::remove_temporary(&log_folder(&store.table_folder(change.table)))
+            })
         {
             // The commit stands all the same, and the next checkpoint will do.
             store.warn(format!(
@@ -242,14 +244,10 @@ fn write_pending(
 /// Completes what a crash has left pending. The caller holds the lock, so nobody is at it.
 fn complete_pending(store: &Store) -> Result<()> {
     let folder = store.pending_folder();
+    disk::remove_temporary(&folder)?;
     let entries = std::fs::read_dir(&folder).map_err(Error::io("list", &folder))?;
     for entry in entries {
         let path = entry.map_err(Error::io("list", &folder))?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            // A temporary file whose writer died.
-            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-            continue;
-        }
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let damaged = |what: String| Error::Store {
             message: format!("pending commit `{}`: {what}", path.display()),

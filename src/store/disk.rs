@@ -116,6 +116,18 @@ fn temporary_name(path: &Path) -> Result<PathBuf> {
     )))
 }
 
+/// Removes the temporary files in a folder. For who knows that nobody is writing there: what is left is of the dead.
+pub(super) fn remove_temporary(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') && name.ends_with(".tmp") {
+            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Sixteen random bytes in hexadecimal.
 pub(super) fn random_name() -> Result<String> {
     let mut bytes = [0_u8; 16];

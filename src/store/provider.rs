@@ -102,10 +102,16 @@ impl StoreTable {
             .global_counter("files_in_scan")
             .add(chosen.len());
         let groups = self.file_groups(&snapshot, &chosen, state.config().target_partitions())?;
+        // Rows are in order within a file. DataFusion would prove it for files one after the other as well, by their
+        // smallest and largest values, but without a thought for nulls, which come last in each.
+        let ordering = match groups.iter().all(|group| group.len() <= 1) {
+            true => self.ordering()?.into_iter().collect(),
+            false => Vec::new(),
+        };
         let config =
             FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
                 .with_statistics(self.statistics(&snapshot, &chosen)?)
-                .with_output_ordering(self.ordering()?.into_iter().collect())
+                .with_output_ordering(ordering)
                 .with_file_groups(groups)
                 .with_projection_indices(projection.cloned())?
                 // With a filter, what the scan gives is not yet what the query asks for.

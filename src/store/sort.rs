@@ -143,7 +143,6 @@ impl Sorter {
                 let rows = periods
                     .entry(time.div_euclid(span))
                     .or_insert_with(|| MemoryRows {
-                        table: self.table,
                         shared: Arc::clone(&shared),
                         positions: Vec::new(),
                     });
@@ -317,7 +316,6 @@ struct MemoryBatches {
 
 /// Rows of one period among those in memory.
 pub(super) struct MemoryRows {
-    table: Table,
     shared: Arc<MemoryBatches>,
     positions: Vec<(usize, usize)>,
 }
@@ -358,7 +356,6 @@ impl MemoryRows {
         let rows: usize = self.shared.batches.iter().map(RecordBatch::num_rows).sum();
         let step = (BATCH_BYTES * 4 * rows / bytes.max(1)).clamp(16, BATCH_ROWS);
         let mut next = 0;
-        let table = self.table;
         std::iter::from_fn(move || {
             let positions = &self.positions[next..self.positions.len().min(next + step)];
             if positions.is_empty() {
@@ -366,11 +363,6 @@ impl MemoryRows {
             }
             next += positions.len();
             let references: Vec<&RecordBatch> = self.shared.batches.iter().collect();
-            debug_assert!(
-                references
-                    .iter()
-                    .all(|batch| batch.num_columns() == table.schema().fields().len())
-            );
             Some(interleave_record_batch(&references, positions).map_err(Into::into))
         })
     }

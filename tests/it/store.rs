@@ -632,6 +632,37 @@ async fn files_are_chosen_before_they_are_opened() {
 }
 
 #[tokio::test]
+async fn files_one_after_the_other_are_not_taken_for_sorted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    // All callers of an hour in one file: `a` and a null at ten, `b` at eleven.
+    let options = WriteOptions {
+        max_partitions_per_hour: 1,
+        ..WriteOptions::default()
+    };
+    let mut writer = store.writer(options).expect("a writer");
+    let rows = [
+        call(TEN, Some("a"), Some("m"), 1),
+        call(TEN, None, Some("m"), 2),
+        call(TEN + HOUR, Some("b"), Some("m"), 3),
+        call(TEN + HOUR, Some("c"), Some("m"), 4),
+    ];
+    writer
+        .write(Table::Calls, calls(rows))
+        .expect("rows are taken");
+    writer.commit(&transactions(1)).expect("a commit");
+    assert_eq!(store.snapshot(Table::Calls).expect("a snapshot").len(), 2);
+    let answer = query(&store, "SELECT caller FROM calls ORDER BY caller").await;
+    let text = pretty_format_batches(&answer).expect("text").to_string();
+    let rows: Vec<&str> = text
+        .lines()
+        .skip(3)
+        .map(|line| line.trim_matches(['|', ' ']))
+        .collect();
+    assert_eq!(rows[..4], ["a", "b", "c", ""]);
+}
+
+#[tokio::test]
 async fn null_and_hostile_callers_come_back_as_they_were() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Store::open_or_create(&folder.path().join("a b%2F é#?")).expect("a store");
