@@ -271,7 +271,7 @@ pub(crate) fn settle(call: &mut Call<'_>) {
     if call.guardrail_max_severity.is_none() {
         call.guardrail_max_severity = match (severity, call.guardrail_action) {
             (Some(level), _) => Some(levels[level]),
-            (None, Some("none")) => Some("none"),
+            (None, Some("none")) if call.guardrail_findings.is_empty() => Some("none"),
             _ => None,
         };
     }

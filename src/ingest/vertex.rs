@@ -110,6 +110,12 @@ fn request_id(record: Value<'_>) -> Option<&str> {
 fn model<'a>(record: Value<'a>, call: &mut Call<'a>) {
     let endpoint = record.text("endpoint", "cloud_resource_id");
     let model = record.text("model", "model_id_raw");
+    // Columns of a table are empty where they say nothing.
+    for key in ["endpoint", "model", "deployed_model_id"] {
+        if record.get(key).and_then(Value::as_str) == Some("") {
+            record.drop_field(key);
+        }
+    }
     call.cloud_resource_id = endpoint;
     call.model_deployment = record
         .text("deployed_model_id", "model_deployment")
@@ -120,7 +126,9 @@ fn model<'a>(record: Value<'a>, call: &mut Call<'a>) {
         call.model = Some(model);
         call.model_family = Some(family);
     }
-    for path in [endpoint, model].into_iter().flatten() {
+    // Requests name the model by its whole path.
+    let requested = record.find("full_request/model").and_then(Value::as_str);
+    for path in [endpoint, model, requested].into_iter().flatten() {
         call.cloud_account_id = call.cloud_account_id.or_else(|| after(path, "projects"));
         call.cloud_region = call.cloud_region.or_else(|| after(path, "locations"));
     }

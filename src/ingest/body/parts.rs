@@ -341,10 +341,14 @@ pub(crate) fn join<'a>(keeper: Value<'a>, pieces: &[&'a str]) -> Option<&'a str>
     .filter(|text| !text.is_empty())
 }
 
-/// A body that was cut lost the end of its last part.
+/// A body that was cut lost the end of its last part. What it seems to have none of may have been there.
 pub(crate) fn cut(row: &mut CallRow<'_>, first_part: usize, truncated: bool) {
     if truncated {
-        row.call.content_state = Some("truncated");
+        let call = &mut row.call;
+        call.content_state = Some("truncated");
+        for count in [&mut call.tool_definition_count, &mut call.tool_call_count] {
+            *count = count.filter(|count| *count > 0);
+        }
         if let Some(part) = row.parts[first_part..].last_mut() {
             part.truncated = true;
         }

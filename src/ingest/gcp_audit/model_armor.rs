@@ -102,7 +102,7 @@ pub(super) fn decode<'a>(
     for (key, value) in payload.entries() {
         // The input was taken whole.
         if !key.to_ascii_lowercase().contains("input") {
-            texts(value, turn, &mut row);
+            texts(value, turn, quoted(turn), &mut row);
         }
     }
     tokens::complete(&mut row.call);
@@ -247,27 +247,31 @@ fn find_state(value: Value<'_>, depth: u8) -> Option<(&str, Value<'_>)> {
 }
 
 /// Takes what may be text of the call out of a value and makes it parts: quotations, and whatever is no code.
-fn texts<'a>(value: Value<'a>, turn: Turn<'a>, row: &mut CallRow<'a>) {
+fn texts<'a>(value: Value<'a>, turn: Turn<'a>, quoting: Turn<'a>, row: &mut CallRow<'a>) {
     let value = value.structure();
     if value.as_str().is_some_and(|text| code(text).is_none()) {
         value.mark("content");
         turn.leaves(row, PartType::Raw, value);
     }
     for item in value.items() {
-        texts(item, turn, row);
+        texts(item, turn, quoting, row);
     }
     for (key, inner) in value.entries() {
         let is_quote = QUOTES.iter().any(|quote| quote.eq_ignore_ascii_case(key));
         if is_quote || code(key).is_none() {
             inner.mark("content");
-            let quoting = Turn {
-                direction: Direction::GuardrailMatch,
-                ..turn
-            };
             quoting.leaves(row, PartType::Raw, inner.structure());
         } else {
-            texts(inner, turn, row);
+            texts(inner, turn, quoting, row);
         }
+    }
+}
+
+/// Where a quotation of such a text goes.
+fn quoted(turn: Turn<'_>) -> Turn<'_> {
+    Turn {
+        direction: Direction::GuardrailMatch,
+        ..turn
     }
 }
 
@@ -280,8 +284,10 @@ fn scrub<'a>(payload: Value<'a>, row: &mut CallRow<'a>) {
         (RESPONSES, Turn::answer(0)),
         (["metadata", "metadataJson", "metadata_json"], asked),
     ] {
+        // A request has the text itself, everything else quotes it.
+        let quoting = if keys == REQUESTS { turn } else { quoted(turn) };
         for body in keys.iter().filter_map(|key| payload.get(key)) {
-            texts(body, turn, row);
+            texts(body, turn, quoting, row);
         }
     }
 }
