@@ -2,16 +2,21 @@
 //!
 //! Modules in reading order: [`schema`] names every column once; [`ingest`] turns provider logs into rows; [`store`]
 //! keeps them as Delta tables; [`session`] builds the context that queries run in; [`catalog`] reads versioned SQL
-//! files; [`detect`] evaluates rules over windows; [`output`] and [`cli`] are what a person sees.
+//! files; [`detect`] evaluates rules over windows; [`query`] runs SQL text and explains its errors; [`suggest`]
+//! finds the name that was meant; [`output`], [`config`] and [`cli`] are what a person sees.
 
 pub mod catalog;
 pub mod cli;
+pub mod config;
 pub mod detect;
 mod error;
+pub mod generate;
 pub mod ingest;
 pub mod output;
+pub mod query;
 pub mod schema;
 pub mod session;
 pub mod store;
+pub mod suggest;
 
 pub use error::{Error, Result};

@@ -1,10 +1,20 @@
-//! Builds the [`SessionContext`] that every query, rule and test runs in: functions, limits, tables.
+//! Builds the [`SessionContext`] that every query, rule and test runs in: functions, limits, files.
+//!
+//! Tables of a store are registered by the store; what a statement may do is decided where it is run.
 
-use datafusion::execution::memory_pool::FairSpillPool;
+mod files;
+mod spill;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::error::Result;
+
+pub(crate) use files::is_path;
 
 /// What a session may use.
 #[derive(Debug, Clone)]
@@ -13,6 +23,10 @@ pub struct SessionOptions {
     pub memory_limit: usize,
     /// Partitions to work on at a time; the number of processors when `None`.
     pub target_partitions: Option<usize>,
+    /// Where spilled rows go, in a private folder of the session's own; the system's temporary folder when `None`.
+    pub spill_parent: Option<PathBuf>,
+    /// Whether `FROM 'file.parquet'` reads local files. A server's sessions must not.
+    pub local_files: bool,
 }
 
 impl Default for SessionOptions {
@@ -20,26 +34,50 @@ impl Default for SessionOptions {
         SessionOptions {
             memory_limit: 1 << 30,
             target_partitions: None,
+            spill_parent: None,
+            local_files: false,
         }
     }
 }
 
+/// How many of the largest memory consumers an out-of-memory error names.
+const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).expect("not zero");
+
 /// A context with every function registered and no table yet.
 ///
 /// # Errors
-/// When the runtime cannot be built.
+/// When the runtime or its spill folder cannot be made.
 pub fn context(options: &SessionOptions) -> Result<SessionContext> {
     let mut config = SessionConfig::new().with_information_schema(true);
     if let Some(partitions) = options.target_partitions {
         config = config.with_target_partitions(partitions);
     }
     config.options_mut().execution.time_zone = Some("UTC".into());
+    // Errors point at their place in the text.
+    config.options_mut().sql_parser.collect_spans = true;
+
+    // What each sort keeps back for merging its spilled runs. The default, ten megabytes a partition, would leave a
+    // small limit nothing to sort in.
+    let partitions = config.target_partitions();
+    let reserved = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+    *reserved = (*reserved).min(options.memory_limit / (4 * partitions.max(1)));
+
+    let spill = spill::SpillFolder::create(options.spill_parent.as_deref())?;
     let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(std::sync::Arc::new(FairSpillPool::new(
-            options.memory_limit,
+        .with_memory_pool(Arc::new(TrackConsumersPool::new(
+            FairSpillPool::new(options.memory_limit),
+            NAMED_CONSUMERS,
         )))
+        .with_disk_manager_builder(spill.disk_manager())
         .build_arc()?;
+    // The session owns the folder, so that it goes when the last use of the session goes.
+    let config = config.with_extension(Arc::new(spill));
+
     let mut context = SessionContext::new_with_config_rt(config, runtime);
     datafusion_functions_json::register_all(&mut context)?;
+    inferwatch_udfs::register_all(&mut context)?;
+    if options.local_files {
+        files::enable(&context)?;
+    }
     Ok(context)
 }

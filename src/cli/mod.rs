@@ -1,9 +1,30 @@
 //! The command line: one file per subcommand, each with its arguments and its `run`.
+//!
+//! A new subcommand is a module, a variant of `Command` and an arm in [`run`].
 
+mod check;
+mod completions;
+mod demo;
+mod generate;
+mod ingest;
+mod interrupt;
+mod repl;
+mod run;
+mod size;
+mod sql;
+mod store;
+mod test;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::config;
+use crate::output::{self, Stdout};
 
 /// Ran, and there is nothing to tell.
 pub const CLEAR: u8 = 0;
@@ -11,10 +32,47 @@ pub const CLEAR: u8 = 0;
 pub const FOUND: u8 = 1;
 /// Could not run.
 pub const FAILED: u8 = 2;
+/// Stopped by Ctrl-C, as shells report it.
+pub const INTERRUPTED: u8 = 130;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 ran and found nothing, 1 ran and found something, 2 could not run, 130 interrupted.";
+
+const AFTER_LONG_HELP: &str = "\
+Examples:
+  Ask the logs of a store one question:
+    inferwatch sql \"SELECT caller, count(*) AS calls FROM calls GROUP BY caller ORDER BY calls DESC\"
+  Ask more of them, with completion, history and a pager:
+    inferwatch sql
+  Ask files, without any store:
+    inferwatch sql \"SELECT count(*) FROM 'logs/*.parquet'\"
+
+Settings:
+  A flag wins over its environment variable, that over `inferwatch.toml` (in the working folder,
+  else in ~/.config/inferwatch), that over the default. The file takes every long flag by its name:
+  global flags at the top, those of a subcommand in a table of its name, as in
+    store = \"/var/lib/inferwatch\"
+    [sql]
+    max-rows = 200
+
+Exit codes:
+  0    ran and found nothing
+  1    ran and found something
+  2    could not run
+  130  interrupted";
 
 /// An embedded SQL engine for the security and reliability of AI services.
+///
+/// It reads the logs that AI platforms write, keeps them as Delta tables in a folder (the store), and
+/// answers in SQL: questions of yours, and detection rules kept as versioned SQL files.
 #[derive(Debug, Parser)]
-#[command(name = "inferwatch", version, max_term_width = 100)]
+#[command(
+    name = "inferwatch",
+    version,
+    max_term_width = 100,
+    after_help = AFTER_HELP,
+    after_long_help = AFTER_LONG_HELP
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -26,7 +84,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Folder of the store.
+    /// Folder of the store
     #[arg(
         long,
         global = true,
@@ -35,34 +93,215 @@ pub struct Global {
         default_value = "inferwatch-store"
     )]
     pub store: PathBuf,
-    /// Print nothing but the answer.
-    #[arg(long, short, global = true, env = "INFERWATCH_QUIET")]
+    /// Config file to read instead of `inferwatch.toml`
+    #[arg(
+        long,
+        global = true,
+        env = "INFERWATCH_CONFIG",
+        value_name = "FILE",
+        hide_short_help = true
+    )]
+    pub config: Option<PathBuf>,
+    /// Read no config file
+    #[arg(
+        long,
+        global = true,
+        env = "INFERWATCH_NO_CONFIG",
+        value_parser = FalseyValueParser::new(),
+        conflicts_with = "config"
+    )]
+    pub no_config: bool,
+    /// Colours: on a terminal, always or never (`NO_COLOR` is respected too)
+    #[arg(
+        long,
+        global = true,
+        env = "INFERWATCH_COLOR",
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub color: Color,
+    /// Print nothing but the answer
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "INFERWATCH_QUIET",
+        value_parser = FalseyValueParser::new()
+    )]
     pub quiet: bool,
-    /// Say more about what happens; twice for even more.
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    /// Say more about what happens; twice for even more
+    #[arg(long, short, global = true, env = "INFERWATCH_VERBOSE", action = ArgAction::Count)]
     pub verbose: u8,
 }
 
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// When a terminal reads
+    Auto,
+    /// Whoever reads
+    Always,
+    /// Never
+    Never,
+}
+
+impl Global {
+    /// Whether to colour what goes to standard output.
+    pub fn colors_stdout(&self) -> bool {
+        self.colors(std::io::stdout().is_terminal())
+    }
+
+    /// Whether to colour what goes to standard error.
+    pub fn colors_stderr(&self) -> bool {
+        self.colors(std::io::stderr().is_terminal())
+    }
+
+    fn colors(&self, is_terminal: bool) -> bool {
+        match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
+        }
+    }
+
+    /// Says something that is not data, unless silence was asked for.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            output::note(text);
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Demo(demo::Args),
+    Ingest(ingest::Args),
+    Generate(generate::Args),
+    Sql(sql::Args),
+    Store(store::Args),
+    Check(check::Args),
+    Test(test::Args),
+    Run(run::Args),
+    Completions(completions::Args),
+}
 
 /// Runs the program on its arguments.
 ///
 /// # Errors
 /// Whatever the subcommand could not do.
-pub fn run() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
-    let _ = &cli.global;
-    match cli.command {}
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<ExitCode> {
+    let cli = match parse(arguments.into_iter().collect())? {
+        Ok(cli) => cli,
+        Err(told) => return Ok(told),
+    };
+    match &cli.command {
+        Command::Demo(args) => demo::run(args, &cli.global),
+        Command::Ingest(args) => ingest::run(args, &cli.global),
+        Command::Generate(args) => generate::run(args, &cli.global),
+        Command::Sql(args) => sql::run(args, &cli.global),
+        Command::Store(args) => store::run(args, &cli.global),
+        Command::Check(args) => check::run(args, &cli.global),
+        Command::Test(args) => test::run(args, &cli.global),
+        Command::Run(args) => run::run(args, &cli.global),
+        Command::Completions(args) => completions::run(args, &cli.global),
+    }
+}
+
+/// Parses twice: first to learn which config file applies, then with what it says as defaults. Help, version and
+/// wrong usage have been printed when there is only an exit code.
+fn parse(arguments: Vec<OsString>) -> anyhow::Result<Result<Cli, ExitCode>> {
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return Ok(Err(told(&error))),
+    };
+    let file = match &cli.global {
+        Global {
+            no_config: true, ..
+        } => None,
+        Global {
+            config: Some(file), ..
+        } => Some(file.clone()),
+        _ => config::find(),
+    };
+    let Some(file) = file else {
+        return Ok(Ok(cli));
+    };
+    let matches = config::apply(Cli::command(), &file)?.try_get_matches_from(arguments);
+    Ok(matches
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| told(&error)))
+}
+
+/// Prints what the argument parser has to say, in the form of our own errors.
+fn told(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::from(CLEAR);
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    output::note(&format!(
+        "inferwatch: {}",
+        text.replace("\n  tip: ", "\nhint: ")
+            .replace("\n\n", "\n")
+            .trim_end()
+    ));
+    ExitCode::from(FAILED)
 }
 
 /// Runs the program, prints the error if there is one, and gives the exit code.
 pub fn main() -> ExitCode {
-    match run() {
+    let result = run(std::env::args_os());
+    // `inferwatch … | head` has read what it wanted.
+    if Stdout::is_closed() {
+        return ExitCode::from(CLEAR);
+    }
+    match result {
         Ok(code) => code,
         Err(error) => {
-            crate::output::error(&error);
+            output::error(&error);
             ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// The runtime that queries run on.
+///
+/// # Errors
+/// When its threads cannot be started.
+fn runtime(threads: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context as _;
+
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().context("cannot start threads")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_names_its_environment_variable() {
+        let command = Cli::command();
+        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+            for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                let id = arg.get_id().as_str();
+                assert!(
+                    ["help", "version"].contains(&id) || arg.get_env().is_some(),
+                    "{} --{id}",
+                    command.get_name()
+                );
+            }
         }
     }
 }

@@ -1,0 +1,287 @@
+//! `inferwatch ingest`: provider logs into the store.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use arrow::array::RecordBatch;
+use clap::Args as ClapArgs;
+
+use super::{CLEAR, FOUND, Global};
+use crate::error::{Error, Result};
+use crate::ingest::format::Format;
+use crate::ingest::{self, ContentMode, Ledger, Mark, Options, Progress, Sink, Source, Summary};
+use crate::output::escape::visible;
+use crate::output::{self, bar};
+use crate::schema::{Micros, Table};
+use crate::store::{Store, StoreWriter, WriteOptions};
+
+const AFTER_HELP: &str = "\
+Files are recognised by what is in them; gzip and zstd are unpacked. Content that the store has already, under
+whatever name, is passed over, and a file that has grown is read on from where it ended.
+
+Examples:
+  inferwatch ingest AWSLogs/                       a folder of Bedrock and CloudTrail logs
+  inferwatch ingest --content redacted otel.jsonl  keep prompts, with personal data replaced
+  zcat big.gz | inferwatch ingest -                standard input
+  inferwatch ingest --explain otel.jsonl           show how its first records are read, and write nothing
+
+Exit codes: 0 everything was read (quarantined lines included), 1 a file could not be read, 2 nothing could be done.";
+
+/// Read provider logs into the store.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// Files, folders, or `-` for standard input.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Format of every record, when it is not to be recognised.
+    #[arg(long, env = "INFERWATCH_INGEST_FORMAT", default_value = "auto", value_name = "FORMAT", value_parser = format_names())]
+    format: String,
+    /// What becomes of prompt and response text.
+    #[arg(long, env = "INFERWATCH_INGEST_CONTENT", value_enum, default_value_t)]
+    content: ContentMode,
+    /// Threads that decode; as many as there are processors when not given.
+    #[arg(long, env = "INFERWATCH_INGEST_THREADS", value_name = "N")]
+    threads: Option<usize>,
+    /// Show which field of the first records fills which column, and write nothing.
+    #[arg(long)]
+    explain: bool,
+    /// Print the summary as JSON.
+    #[arg(long, env = "INFERWATCH_INGEST_JSON")]
+    json: bool,
+}
+
+fn format_names() -> Vec<&'static str> {
+    std::iter::once("auto")
+        .chain(Format::ALL.map(Format::name))
+        .collect()
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// When a named path does not exist or the store cannot be written.
+pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let listing = ingest::list(&args.paths)?;
+    let format = Format::from_name(&args.format);
+    if args.explain {
+        return explain(&listing.sources, format);
+    }
+    let store = Store::open_or_create(&global.store)?;
+    let summary = into_store(&store, listing, args.content, format, args.threads, global)?;
+    if args.json {
+        output::data(&serde_json::to_string_pretty(&summary)?)?;
+    }
+    Ok(ExitCode::from(if summary.failed.is_empty() {
+        CLEAR
+    } else {
+        FOUND
+    }))
+}
+
+/// Ingests into a store with a progress bar, and prints the summary.
+///
+/// # Errors
+/// When the store cannot be written.
+pub fn into_store(
+    store: &Store,
+    listing: ingest::Listing,
+    content: ContentMode,
+    format: Option<Format>,
+    threads: Option<usize>,
+    global: &Global,
+) -> anyhow::Result<Summary> {
+    let started = Instant::now();
+    let options = Options {
+        format,
+        content,
+        threads: threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        secret: *store.secret(),
+        now: Micros(chrono::Utc::now().timestamp_micros()),
+    };
+    let mut ledger = Ledger::default();
+    for (id, version) in store.snapshot(Table::Calls)?.transactions() {
+        ledger.note(id, *version);
+    }
+    let progress = Progress::default();
+    let mut sink = StoreSink {
+        writer: store.writer(WriteOptions::default())?,
+    };
+    let bar = bar::bytes(listing.bytes, &progress.bytes, global.quiet);
+    let passed_over = listing.passed_over;
+    let result = ingest::ingest(listing.sources, &options, &ledger, &progress, &mut sink);
+    drop(bar);
+    let mut summary =
+        result.with_context(|| format!("ingest into `{}`", store.root().display()))?;
+    summary.passed_over = passed_over;
+    if !global.quiet {
+        output::note(&describe(&summary, started.elapsed().as_secs_f64()));
+    }
+    Ok(summary)
+}
+
+struct StoreSink {
+    writer: StoreWriter,
+}
+
+impl Sink for StoreSink {
+    fn write(&mut self, table: Table, batch: RecordBatch) -> Result<()> {
+        self.writer.write(table, batch)
+    }
+
+    fn commit(&mut self, marks: &[Mark]) -> Result<()> {
+        // Two names of one content are one source.
+        let mut transactions: Vec<(String, i64)> = marks
+            .iter()
+            .map(|mark| (mark.id.clone(), mark.length))
+            .collect();
+        transactions.sort();
+        transactions.dedup();
+        self.writer.commit(&transactions).map(drop)
+    }
+}
+
+fn describe(summary: &Summary, seconds: f64) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let megabytes = summary.bytes as f64 / 1e6;
+    let records = summary.tally.total_records();
+    let _ = writeln!(
+        text,
+        "{} {}, {records} records, {megabytes:.1} MB in {seconds:.2} s ({:.1} MB/s, {:.0} records/s)",
+        summary.files,
+        if summary.files == 1 { "file" } else { "files" },
+        megabytes / seconds.max(1e-9),
+        records as f64 / seconds.max(1e-9),
+    );
+    let mut section = |title: &str, entries: Vec<(&str, u64)>| {
+        for (index, (name, count)) in entries.into_iter().enumerate() {
+            let title = if index == 0 { title } else { "" };
+            let _ = writeln!(text, "  {title:<12}{count:>12}  {name}");
+        }
+    };
+    section(
+        "records",
+        summary
+            .tally
+            .records
+            .iter()
+            .map(|(name, count)| (*name, *count))
+            .collect(),
+    );
+    section(
+        "rows",
+        summary
+            .tally
+            .rows
+            .iter()
+            .map(|(name, count)| (*name, *count))
+            .collect(),
+    );
+    section(
+        "quarantined",
+        summary
+            .tally
+            .quarantined
+            .iter()
+            .map(|(name, count)| (name.as_str(), *count))
+            .collect(),
+    );
+    section(
+        "skipped",
+        summary
+            .tally
+            .skipped
+            .iter()
+            .map(|(name, count)| (*name, *count))
+            .collect(),
+    );
+    if summary.tally.unredactable > 0 {
+        section(
+            "not written",
+            vec![(
+                "texts that could not be redacted",
+                summary.tally.unredactable,
+            )],
+        );
+    }
+    if summary.already_ingested > 0 {
+        section(
+            "passed over",
+            vec![(
+                "files whose content the store has already",
+                summary.already_ingested,
+            )],
+        );
+    }
+    if summary.passed_over > 0 {
+        section(
+            "passed over",
+            vec![(
+                "files that hold no records by their place",
+                summary.passed_over,
+            )],
+        );
+    }
+    for (file, offset) in &summary.pending {
+        let _ = writeln!(
+            text,
+            "  pending     `{}` ends in the middle of a record at byte {offset}: read when it has grown",
+            visible(file)
+        );
+    }
+    for (file, reason) in &summary.failed {
+        let _ = writeln!(
+            text,
+            "  failed      `{}`: {}",
+            visible(file),
+            visible(reason)
+        );
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn explain(sources: &[Source], format: Option<Format>) -> anyhow::Result<ExitCode> {
+    const RECORDS: usize = 3;
+    for source in sources {
+        let explained = ingest::explain(source, format, RECORDS)?;
+        if explained.is_empty() {
+            return Err(Error::Usage {
+                message: format!("`{}` holds no record", source.name()),
+                hint: None,
+            }
+            .into());
+        }
+        for (index, record) in explained.iter().enumerate() {
+            let mut text = format!(
+                "{} record {}: {}\n",
+                visible(&source.name()),
+                index + 1,
+                record.format.unwrap_or("unknown")
+            );
+            let width = record
+                .fields
+                .iter()
+                .map(|(path, _)| path.chars().count())
+                .max()
+                .unwrap_or(0)
+                .min(60);
+            for (path, column) in &record.fields {
+                let column = if *column == "-" { "(not kept)" } else { column };
+                text.push_str(&format!("  {:<width$}  {column}\n", visible(path)));
+            }
+            if let Some(reason) = &record.reason {
+                text.push_str(&format!("  {}\n", visible(reason)));
+            }
+            if let Some(rest) = &record.left_over {
+                text.push_str(&format!("  attributes  {}\n", visible(rest)));
+            }
+            output::data(text.trim_end())?;
+        }
+    }
+    Ok(ExitCode::from(CLEAR))
+}

@@ -1,0 +1,333 @@
+//! Takes records out of the envelopes that platforms deliver them in, however deep they are nested.
+
+use base64::Engine as _;
+use std::io::Read as _;
+
+use super::json::{Arena, Value};
+
+/// Envelopes in envelopes end here: CloudWatch in Firehose in a shipper's wrapper is three.
+const MAX_NESTING: u8 = 8;
+
+/// A subscription record of CloudWatch is a few megabytes at most; what unpacks to more is an attack.
+const MAX_UNPACKED: u64 = 64 << 20;
+
+/// What an envelope gave.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unwrapped<'a> {
+    /// A record.
+    Record(Value<'a>),
+    /// Text that should have been a record.
+    Broken(&'a str),
+    /// Something that is known to be no record.
+    Skipped(&'static str),
+}
+
+/// Calls `each` for every record in `value`, in order.
+pub(super) fn unwrap<'a>(arena: &'a Arena, value: Value<'a>, each: &mut dyn FnMut(Unwrapped<'a>)) {
+    open(arena, value, MAX_NESTING, each);
+}
+
+fn open<'a>(arena: &'a Arena, value: Value<'a>, depth: u8, each: &mut dyn FnMut(Unwrapped<'a>)) {
+    let Some(depth) = depth.checked_sub(1) else {
+        return each(Unwrapped::Record(value));
+    };
+    if value.is_array() {
+        return value
+            .items()
+            .for_each(|item| open(arena, item, depth, each));
+    }
+    if !value.is_object() {
+        return match value.as_str() {
+            Some(text) => open_text(arena, text, depth, each),
+            None => each(Unwrapped::Record(value)),
+        };
+    }
+    // CloudTrail and Event Hub, which differ in case alone; the Logging API.
+    for key in ["Records", "entries"] {
+        if let Some(records) = value.get(key).filter(|records| records.is_array()) {
+            return records
+                .items()
+                .for_each(|item| open(arena, item, depth, each));
+        }
+    }
+    if let Some(kind) = value.get("messageType").and_then(Value::as_str)
+        && (value.get("logEvents").is_some() || kind.ends_with("_MESSAGE"))
+    {
+        if kind != "DATA_MESSAGE" {
+            return each(Unwrapped::Skipped("CloudWatch control message"));
+        }
+        return messages(arena, value.get("logEvents"), depth, each);
+    }
+    if let Some(data) = value.find("awslogs/data").and_then(Value::as_str) {
+        return match unpack(data).ok().and_then(|text| arena.parse(&text).ok()) {
+            Some(inner) => open(arena, inner, depth, each),
+            None => each(Unwrapped::Broken(data)),
+        };
+    }
+    if let Some(events) = value.get("events").filter(|events| are_messages(*events)) {
+        return messages(arena, Some(events), depth, each);
+    }
+    if let Some(results) = value
+        .get("results")
+        .filter(|results| results.items().all(Value::is_array))
+    {
+        let mut any = false;
+        for row in results.items() {
+            let cell = row
+                .items()
+                .find(|cell| cell.get("field").and_then(Value::as_str) == Some("@message"));
+            if let Some(text) = cell
+                .and_then(|cell| cell.get("value"))
+                .and_then(Value::as_str)
+            {
+                any = true;
+                open_text(arena, text, depth, each);
+            }
+        }
+        if any {
+            return;
+        }
+    }
+    if let Some(tables) = value
+        .get("tables")
+        .filter(|tables| tables.items().any(|table| table.get("columns").is_some()))
+    {
+        return tables
+            .items()
+            .for_each(|table| rows(arena, table, depth, each));
+    }
+    match inner(value) {
+        Some(Inner::Value(inner)) => open(arena, inner, depth, each),
+        Some(Inner::Text(text)) => open_text(arena, text, depth, each),
+        None => each(Unwrapped::Record(value)),
+    }
+}
+
+enum Inner<'a> {
+    Value(Value<'a>),
+    Text(&'a str),
+}
+
+/// The record inside a shipper's wrapper: Docker's `log`, Splunk's `event`, EventBridge's `detail`, Pub/Sub's
+/// `message.data`, and a bare `message` that holds JSON.
+fn inner(value: Value<'_>) -> Option<Inner<'_>> {
+    let holds_object = |text: &str| text.trim_start().starts_with('{');
+    if value.get("stream").is_some() || value.get("time").is_some() || value.entries().count() <= 2
+    {
+        if let Some(text) = value
+            .get("log")
+            .and_then(Value::as_str)
+            .filter(|text| holds_object(text))
+        {
+            return Some(Inner::Text(text));
+        }
+    }
+    if let Some(detail) = value.get("detail").filter(|detail| detail.is_object())
+        && value.get("detail-type").is_some()
+    {
+        return Some(Inner::Value(detail));
+    }
+    if let Some(event) = value.get("event")
+        && (value.get("sourcetype").is_some()
+            || value.get("host").is_some()
+            || value.entries().count() == 1)
+    {
+        if event.is_object() {
+            return Some(Inner::Value(event));
+        }
+        if let Some(text) = event.as_str().filter(|text| holds_object(text)) {
+            return Some(Inner::Text(text));
+        }
+    }
+    match value.get("message") {
+        Some(message) if message.is_object() && message.get("data").is_some() => {
+            message.get("data").and_then(Value::as_str).map(Inner::Text)
+        }
+        Some(message) => message
+            .as_str()
+            .filter(|text| holds_object(text))
+            .map(Inner::Text),
+        None => None,
+    }
+}
+
+fn are_messages(events: Value<'_>) -> bool {
+    events
+        .items()
+        .next()
+        .is_some_and(|event| event.get("message").is_some() && event.get("timestamp").is_some())
+}
+
+fn messages<'a>(
+    arena: &'a Arena,
+    events: Option<Value<'a>>,
+    depth: u8,
+    each: &mut dyn FnMut(Unwrapped<'a>),
+) {
+    for event in events.into_iter().flat_map(Value::items) {
+        match event.get("message") {
+            Some(message) if message.is_object() => open(arena, message, depth, each),
+            Some(message) => match message.as_str() {
+                Some(text) => open_text(arena, text, depth, each),
+                None => each(Unwrapped::Broken("")),
+            },
+            None => each(Unwrapped::Broken("")),
+        }
+    }
+}
+
+/// Text inside an envelope: JSON, JSON behind a time, or JSON in Base64.
+fn open_text<'a>(arena: &'a Arena, text: &'a str, depth: u8, each: &mut dyn FnMut(Unwrapped<'a>)) {
+    let json = behind_time(text.trim());
+    if json.starts_with(['{', '[']) {
+        return match arena.parse(json.as_bytes()) {
+            Ok(value) => open(arena, value, depth, each),
+            Err(_) => each(Unwrapped::Broken(text)),
+        };
+    }
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(json)
+        .ok()
+        .filter(|bytes| bytes.trim_ascii_start().starts_with(b"{"));
+    match decoded.and_then(|bytes| arena.parse(&bytes).ok()) {
+        Some(value) => open(arena, value, depth, each),
+        None => each(Unwrapped::Broken(text)),
+    }
+}
+
+/// The JSON in `2026-08-10T21:12:39.000Z {…}`, or the text itself.
+pub(super) fn behind_time(text: &str) -> &str {
+    match text.split_once(' ') {
+        Some((time, json))
+            if text.starts_with(|letter: char| letter.is_ascii_digit())
+                && super::time::parse(time).is_some() =>
+        {
+            json.trim_start()
+        }
+        _ => text,
+    }
+}
+
+fn unpack(data: &str) -> std::io::Result<Vec<u8>> {
+    let packed = base64::engine::general_purpose::STANDARD
+        .decode(data)
+        .map_err(std::io::Error::other)?;
+    let mut text = Vec::new();
+    flate2::read::MultiGzDecoder::new(&packed[..])
+        .take(MAX_UNPACKED)
+        .read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Rows of a table of the Log Analytics API, each as the object it stands for.
+fn rows<'a>(arena: &'a Arena, table: Value<'a>, depth: u8, each: &mut dyn FnMut(Unwrapped<'a>)) {
+    let names: Vec<&str> = table
+        .get("columns")
+        .into_iter()
+        .flat_map(Value::items)
+        .map(|column| column.get("name").and_then(Value::as_str).unwrap_or(""))
+        .collect();
+    for row in table.get("rows").into_iter().flat_map(Value::items) {
+        let mut text = String::from("{");
+        for (name, cell) in names
+            .iter()
+            .zip(row.items())
+            .filter(|(_, cell)| !cell.is_null())
+        {
+            if text.len() > 1 {
+                text.push(',');
+            }
+            super::json::write_string(&mut text, name);
+            text.push(':');
+            text.push_str(cell.to_json());
+        }
+        text.push('}');
+        match arena.parse(text.as_bytes()) {
+            Ok(record) => open(arena, record, depth, each),
+            Err(_) => each(Unwrapped::Broken("")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(text: &str) -> Vec<String> {
+        let arena = Arena::new();
+        let mut found = Vec::new();
+        unwrap(
+            &arena,
+            arena.parse(text.as_bytes()).unwrap(),
+            &mut |inner| {
+                found.push(match inner {
+                    Unwrapped::Record(value) => value.to_json().to_owned(),
+                    Unwrapped::Broken(_) => "broken".to_owned(),
+                    Unwrapped::Skipped(reason) => reason.to_owned(),
+                });
+            },
+        );
+        found
+    }
+
+    #[test]
+    fn every_envelope_gives_its_records() {
+        let a = r#"{"a":1}"#;
+        for text in [
+            r#"{"a":1}"#,
+            r#"[{"a":1}]"#,
+            r#"{"Records":[{"a":1}]}"#,
+            r#"{"records":[{"a":1}]}"#,
+            r#"{"entries":[{"a":1}],"nextPageToken":"x"}"#,
+            r#"{"messageType":"DATA_MESSAGE","owner":"1","logEvents":[{"id":"1","timestamp":1,"message":"{\"a\":1}"}]}"#,
+            r#"{"events":[{"timestamp":1,"message":"{\"a\":1}","ingestionTime":2}]}"#,
+            r#"{"results":[[{"field":"@timestamp","value":"x"},{"field":"@message","value":"{\"a\":1}"}]],"status":"Complete"}"#,
+            r#"{"tables":[{"name":"t","columns":[{"name":"a","type":"int"},{"name":"b","type":"string"}],"rows":[[1,null]]}]}"#,
+            r#"{"message":"{\"a\":1}"}"#,
+            r#"{"log":"{\"a\":1}\n","stream":"stdout","time":"2026-03-02T09:15:04Z"}"#,
+            r#"{"event":{"a":1},"sourcetype":"_json"}"#,
+            r#"{"version":"0","detail-type":"AWS API Call via CloudTrail","detail":{"a":1}}"#,
+            r#"{"message":{"data":"eyJhIjoxfQ==","messageId":"1"},"subscription":"s"}"#,
+        ] {
+            assert_eq!(records(text), [a], "{text}");
+        }
+        assert_eq!(
+            records(r#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#),
+            ["CloudWatch control message"]
+        );
+    }
+
+    #[test]
+    fn a_packed_subscription_is_unpacked() {
+        use std::io::Write as _;
+        let inner = r#"{"messageType":"DATA_MESSAGE","logEvents":[{"message":"{\"a\":1}"},{"message":"oops"}]}"#;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(inner.as_bytes()).unwrap();
+        let data = base64::engine::general_purpose::STANDARD.encode(encoder.finish().unwrap());
+        assert_eq!(
+            records(&format!(r#"{{"awslogs":{{"data":"{data}"}}}}"#)),
+            [r#"{"a":1}"#, "broken"]
+        );
+    }
+
+    #[test]
+    fn a_time_before_the_json_is_passed_over() {
+        assert_eq!(
+            behind_time(r#"2026-08-10T21:12:39.000Z {"a":1}"#),
+            r#"{"a":1}"#
+        );
+        assert_eq!(behind_time("2 {"), "2 {");
+    }
+
+    #[test]
+    fn a_record_that_merely_looks_like_an_envelope_stays_whole() {
+        for text in [
+            r#"{"message":"hello","model":"m"}"#,
+            r#"{"events":[1],"a":2}"#,
+            r#"{"results":[{"outputText":"x"}]}"#,
+            r#"{"event":"login","user":"u"}"#,
+        ] {
+            assert_eq!(records(text), [text]);
+        }
+    }
+}

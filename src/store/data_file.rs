@@ -1,0 +1,250 @@
+//! Writes the Parquet files of a table, and says what the log has to know of each.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::schema::Table;
+use crate::store::disk::{self, Access};
+use crate::store::layout::{self, Partition};
+use crate::store::statistics::{Collector, ColumnStatistics};
+
+/// Most rows of a row group: small, so that one caller's rows are few groups of a file that many share.
+pub(super) const ROW_GROUP_ROWS: usize = 16 * 1024;
+/// Most bytes of a row group before compression, since one prompt may be a hundred thousand characters.
+const ROW_GROUP_BYTES: usize = 16 << 20;
+/// A file that has grown to this is closed, and the next one begun.
+const FILE_BYTES: usize = 256 << 20;
+
+/// A data file as the log knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataFile {
+    /// Path below the table's folder, as it is on disk.
+    pub path: String,
+    /// Bytes.
+    pub size: i64,
+    /// Rows.
+    pub rows: i64,
+    /// When it was written, in milliseconds since the epoch.
+    pub modified: i64,
+    /// The values of its partition columns.
+    pub partition: Partition,
+    /// One for each of [`Table::statistics_columns`].
+    pub statistics: Vec<ColumnStatistics>,
+}
+
+/// How the files of a table are encoded.
+pub(super) fn properties(table: Table) -> Arc<WriterProperties> {
+    static ALL: LazyLock<Vec<Arc<WriterProperties>>> = LazyLock::new(|| {
+        Table::ALL
+            .into_iter()
+            .map(|table| Arc::new(build_properties(table)))
+            .collect()
+    });
+    let position = Table::ALL.iter().position(|known| *known == table);
+    Arc::clone(&ALL[position.expect("every table is in the list")])
+}
+
+/// Columns whose values seldom repeat, so that a dictionary is work for nothing.
+const WITHOUT_DICTIONARY: &[&str] = &[
+    "attributes",
+    "correlation_id",
+    "event_id",
+    "evidence",
+    "finding_id",
+    "input_sha256",
+    "input_sketch",
+    "line",
+    "output_sha256",
+    "request_id",
+    "request_params",
+    "response",
+    "response_id",
+    "span_id",
+    "text",
+    "tool_arguments",
+    "tool_call_id",
+    "trace_id",
+];
+
+fn build_properties(table: Table) -> WriterProperties {
+    let schema = table.schema();
+    let sorted_by = layout::sort_columns(table);
+    let statistics: HashSet<&str> = table.statistics_columns().iter().copied().collect();
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_created_by(concat!("inferwatch ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(
+            ZstdLevel::try_new(1).expect("a level of zstd"),
+        ))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_statistics_truncate_length(Some(64))
+        .set_column_index_truncate_length(Some(64))
+        .set_sorting_columns(leaf_sorting_columns(table, &sorted_by));
+    for field in schema.fields() {
+        let column = ColumnPath::from(field.name().as_str());
+        if statistics.contains(field.name().as_str()) {
+            properties =
+                properties.set_column_statistics_enabled(column.clone(), EnabledStatistics::Page);
+        }
+        match field.data_type() {
+            // Neighbours are close in time and place, so differences are small.
+            DataType::Timestamp(_, _) => {
+                properties = properties
+                    .set_column_dictionary_enabled(column.clone(), false)
+                    .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+            }
+            DataType::Int64 if field.name() == "source_offset" => {
+                properties = properties
+                    .set_column_dictionary_enabled(column.clone(), false)
+                    .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+            }
+            _ if WITHOUT_DICTIONARY.contains(&field.name().as_str()) => {
+                properties = properties.set_column_dictionary_enabled(column, false);
+            }
+            _ => {}
+        }
+    }
+    properties.build()
+}
+
+/// Parquet counts leaves, not columns.
+fn leaf_sorting_columns(table: Table, sorted_by: &[usize]) -> Option<Vec<SortingColumn>> {
+    fn leaves(data_type: &DataType) -> usize {
+        match data_type {
+            DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
+            DataType::List(element) | DataType::Map(element, _) => leaves(element.data_type()),
+            _ => 1,
+        }
+    }
+    let schema = table.schema();
+    let columns = sorted_by.iter().map(|column| {
+        let before: usize = schema.fields()[..*column]
+            .iter()
+            .map(|field| leaves(field.data_type()))
+            .sum();
+        SortingColumn {
+            column_idx: i32::try_from(before).unwrap_or(i32::MAX),
+            descending: false,
+            nulls_first: false,
+        }
+    });
+    Some(columns.collect())
+}
+
+/// Writes the rows of one partition, in as many files as it takes.
+pub(super) struct PartitionWriter<'a> {
+    table: Table,
+    table_folder: &'a Path,
+    partition: Partition,
+    open: Option<OpenFile>,
+}
+
+struct OpenFile {
+    path: String,
+    writer: ArrowWriter<File>,
+    statistics: Collector,
+    rows: i64,
+}
+
+/// A file whose bytes are written but not yet known to be on the disk.
+pub(super) struct Unsynced {
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+}
+
+impl<'a> PartitionWriter<'a> {
+    pub(super) fn new(table: Table, table_folder: &'a Path, partition: Partition) -> Self {
+        PartitionWriter {
+            table,
+            table_folder,
+            partition,
+            open: None,
+        }
+    }
+
+    pub(super) fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// Adds rows, which follow those before in the table's order.
+    pub(super) fn write(
+        &mut self,
+        batch: &RecordBatch,
+        done: &mut impl FnMut(DataFile, Unsynced) -> Result<()>,
+    ) -> Result<()> {
+        if self.open.is_none() {
+            self.open = Some(self.open_file()?);
+        }
+        let open = self.open.as_mut().expect("just opened");
+        open.writer.write(batch)?;
+        open.statistics.update(batch);
+        open.rows += i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
+        if open.writer.bytes_written() >= FILE_BYTES {
+            self.finish(done)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the file that is open.
+    pub(super) fn finish(
+        &mut self,
+        done: &mut impl FnMut(DataFile, Unsynced) -> Result<()>,
+    ) -> Result<()> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        open.writer.finish()?;
+        let size = i64::try_from(open.writer.bytes_written()).unwrap_or(i64::MAX);
+        let file = open
+            .writer
+            .inner()
+            .try_clone()
+            .map_err(Error::io("write", self.table_folder.join(&open.path)))?;
+        let data_file = DataFile {
+            size,
+            rows: open.rows,
+            modified: chrono::Utc::now().timestamp_millis(),
+            partition: self.partition.clone(),
+            statistics: open.statistics.finish(),
+            path: open.path,
+        };
+        let path = self.table_folder.join(&data_file.path);
+        done(data_file, Unsynced { file, path })
+    }
+
+    fn open_file(&self) -> Result<OpenFile> {
+        let access = if self.table.is_restricted() {
+            Access::Private
+        } else {
+            Access::Shared
+        };
+        let folder = self.partition.folder(self.table);
+        // Synchronised with the file, later: an hour may have many folders.
+        let parent = self.table_folder.join(&folder);
+        std::fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
+        let path = format!("{folder}/part-{}.parquet", disk::random_name()?);
+        let full = self.table_folder.join(&path);
+        let file = disk::create_file(&full, access).map_err(Error::io("create", &full))?;
+        let properties = properties(self.table).as_ref().clone();
+        Ok(OpenFile {
+            path,
+            writer: ArrowWriter::try_new(file, self.table.schema(), Some(properties))?,
+            statistics: Collector::new(self.table),
+            rows: 0,
+        })
+    }
+}

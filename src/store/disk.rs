@@ -1,0 +1,138 @@
+//! Files that survive a crash: every function here returns only once its effect is on the disk.
+//!
+//! A file is durable when its bytes are synchronised and so is every folder that had to change for its name to be
+//! found. Permissions are the owner's alone for whatever is private. Reading needs none of this and is not here.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Who may open a folder or file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Whatever the process's mask says.
+    Shared,
+    /// The owner alone.
+    Private,
+}
+
+/// Creates the folder and every missing one above it.
+pub(super) fn create_folder(path: &Path, access: Access) -> Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    if access == Access::Private {
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    }
+    match builder.create(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let parent = path.parent().ok_or(error);
+            create_folder(parent.map_err(Error::io("create", path))?, access)?;
+            create_folder(path, access)
+        }
+        Err(error) => Err(Error::io("create", path)(error)),
+    }
+}
+
+/// Opens a file that must not exist yet.
+pub(super) fn create_file(path: &Path, access: Access) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if access == Access::Private {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    options.open(path)
+}
+
+/// Synchronises a folder, so that the names in it last.
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io("synchronise", path))
+}
+
+/// Synchronises the folder that holds `path`.
+pub(super) fn sync_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_folder(Path::new(".")),
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
+}
+
+/// Writes a file as a whole: a reader sees all of `bytes` or no such file. Says `false`, and changes nothing, when
+/// the file exists already.
+pub(super) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<bool> {
+    let temporary = write_temporary(path, bytes, access)?;
+    // A link, unlike a rename, fails when the name is taken.
+    let linked = std::fs::hard_link(&temporary, path);
+    std::fs::remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
+    match linked {
+        Ok(()) => sync_parent(path).map(|()| true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Error::io("create", path)(error)),
+    }
+}
+
+/// Writes a file as a whole, in place of one that may exist.
+pub(super) fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<()> {
+    let temporary = write_temporary(path, bytes, access)?;
+    std::fs::rename(&temporary, path).map_err(Error::io("rename", &temporary))?;
+    sync_parent(path)
+}
+
+/// As [`replace`], for what can be made again: it may be lost or torn by a crash.
+pub(super) fn replace_unsynced(path: &Path, bytes: &[u8], access: Access) -> Result<()> {
+    let temporary = temporary_name(path)?;
+    create_file(&temporary, access)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(Error::io("write", path))
+}
+
+fn write_temporary(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf> {
+    let temporary = temporary_name(path)?;
+    create_file(&temporary, access)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .map_err(Error::io("write", &temporary))?;
+    Ok(temporary)
+}
+
+/// A name beside `path` that nobody else uses. It begins with a dot, which every reader of Delta tables skips, and
+/// names the process, so that what a dead one left can be told from what a live one writes.
+fn temporary_name(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(path.with_file_name(format!(
+        ".{name}.{}.{}.tmp",
+        std::process::id(),
+        random_name()?
+    )))
+}
+
+/// Sixteen random bytes in hexadecimal.
+pub(super) fn random_name() -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Store {
+        message: format!("no randomness from the system: {error}"),
+        hint: None,
+    })?;
+    Ok(hex(&bytes))
+}
+
+/// Bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

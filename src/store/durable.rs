@@ -1,0 +1,223 @@
+//! The local file system as an object store whose writes last.
+//!
+//! `object_store`'s own does not synchronise, and the Delta kernel writes log entries and checkpoints through it.
+//! Reading and listing are passed on.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    Result, UploadPart,
+};
+
+use crate::store::disk::{self, Access};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct DurableFileSystem {
+    inner: LocalFileSystem,
+}
+
+impl DurableFileSystem {
+    /// The files below a folder.
+    pub(super) fn new(folder: &std::path::Path) -> Result<DurableFileSystem> {
+        Ok(DurableFileSystem {
+            inner: LocalFileSystem::new_with_prefix(folder)?,
+        })
+    }
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+fn failed(error: crate::Error) -> Error {
+    Error::Generic {
+        store: "durable file system",
+        source: Box::new(error),
+    }
+}
+
+impl std::fmt::Display for DurableFileSystem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("durable file system")
+    }
+}
+
+impl DurableFileSystem {
+    /// Log entries are small, so they are written in one piece on the kernel's own thread.
+    fn put(&self, location: &Path, payload: &PutPayload, mode: &PutMode) -> Result<PutResult> {
+        let path = self.inner.path_to_filesystem(location)?;
+        let bytes = payload.iter().fold(
+            Vec::with_capacity(payload.content_length()),
+            |mut all, part| {
+                all.extend_from_slice(part);
+                all
+            },
+        );
+        // The folder decides who may read: a private one is private with everything in it.
+        let done = match mode {
+            PutMode::Create => disk::write_new(&path, &bytes, Access::Shared).map_err(failed)?,
+            PutMode::Overwrite => disk::replace(&path, &bytes, Access::Shared)
+                .map(|()| true)
+                .map_err(failed)?,
+            PutMode::Update(_) => {
+                return Err(Error::NotImplemented {
+                    operation: "conditional update".into(),
+                    implementer: "durable file system".into(),
+                });
+            }
+        };
+        if !done {
+            return Err(Error::AlreadyExists {
+                path: location.to_string(),
+                source: std::io::Error::from(std::io::ErrorKind::AlreadyExists).into(),
+            });
+        }
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
+    }
+}
+
+// Written as the trait's macro would expand, without the macro.
+impl ObjectStore for DurableFileSystem {
+    fn put_opts<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        location: &'life1 Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Boxed<'async_trait, Result<PutResult>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+    {
+        Box::pin(async move { self.put(location, &payload, &options.mode) })
+    }
+
+    fn put_multipart_opts<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        location: &'life1 Path,
+        options: PutMultipartOptions,
+    ) -> Boxed<'async_trait, Result<Box<dyn MultipartUpload>>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+    {
+        Box::pin(async move {
+            let path = self.inner.path_to_filesystem(location)?;
+            let inner = self.inner.put_multipart_opts(location, options).await?;
+            Ok(Box::new(DurableUpload { inner, path }) as Box<dyn MultipartUpload>)
+        })
+    }
+
+    fn get_opts<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        location: &'life1 Path,
+        options: GetOptions,
+    ) -> Boxed<'async_trait, Result<GetResult>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+    {
+        self.inner.get_opts(location, options)
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    fn list_with_delimiter<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        prefix: Option<&'life1 Path>,
+    ) -> Boxed<'async_trait, Result<ListResult>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+    {
+        self.inner.list_with_delimiter(prefix)
+    }
+
+    fn copy_opts<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        from: &'life1 Path,
+        to: &'life2 Path,
+        options: CopyOptions,
+    ) -> Boxed<'async_trait, Result<()>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+    {
+        self.inner.copy_opts(from, to, options)
+    }
+
+    fn rename_opts<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        from: &'life1 Path,
+        to: &'life2 Path,
+        options: RenameOptions,
+    ) -> Boxed<'async_trait, Result<()>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+    {
+        self.inner.rename_opts(from, to, options)
+    }
+}
+
+/// An upload that ends only when the file is on the disk; the kernel writes large checkpoints so.
+#[derive(Debug)]
+struct DurableUpload {
+    inner: Box<dyn MultipartUpload>,
+    path: PathBuf,
+}
+
+impl MultipartUpload for DurableUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.inner.put_part(data)
+    }
+
+    fn complete<'life0, 'async_trait>(&'life0 mut self) -> Boxed<'async_trait, Result<PutResult>>
+    where
+        'life0: 'async_trait,
+    {
+        Box::pin(async move {
+            let result = self.inner.complete().await?;
+            std::fs::File::open(&self.path)
+                .and_then(|file| file.sync_all())
+                .map_err(crate::Error::io("synchronise", &self.path))
+                .and_then(|()| disk::sync_parent(&self.path))
+                .map_err(failed)?;
+            Ok(result)
+        })
+    }
+
+    fn abort<'life0, 'async_trait>(&'life0 mut self) -> Boxed<'async_trait, Result<()>>
+    where
+        'life0: 'async_trait,
+    {
+        self.inner.abort()
+    }
+}

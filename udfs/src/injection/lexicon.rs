@@ -1,0 +1,248 @@
+//! The vocabulary: terms of one or more words, each in one or more classes, in a trie that is walked once per word.
+//!
+//! A term is stored as the bytes of its words with single spaces between, the form [`tokens`](super::tokens) writes. A term that ends
+//! in `*` matches any word that begins so. Common English terms of seven letters and more also match with one typing error or with
+//! scrambled inner letters.
+
+/// Index of a vocabulary class.
+pub(crate) type Class = u16;
+
+/// A trie over terms, in three flat arrays.
+#[derive(Debug, Default)]
+pub(crate) struct Lexicon {
+    nodes: Vec<Node>,
+    /// Edges of all nodes, sorted by byte within a node.
+    edges: Vec<(u8, u32)>,
+    /// Classes of all nodes.
+    classes: Vec<Class>,
+    roots: Vec<u32>,
+    fuzzy: Vec<Fuzzy>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Node {
+    edges: (u32, u32),
+    /// Classes of terms that end here with the word.
+    whole: (u32, u32),
+    /// Classes of terms that end here, whatever follows.
+    prefix: (u32, u32),
+}
+
+#[derive(Debug)]
+struct Fuzzy {
+    word: Box<[u8]>,
+    classes: Vec<Class>,
+}
+
+/// No such node.
+const NONE: u32 = u32::MAX;
+
+#[derive(Default)]
+struct Building {
+    edges: std::collections::BTreeMap<u8, u32>,
+    whole: Vec<Class>,
+    prefix: Vec<Class>,
+}
+
+impl Lexicon {
+    /// Builds the trie from `(term, class)`; a term that ends in `*` is a prefix. `fuzzy` lists the words that may be misspelt.
+    pub(crate) fn new<'a>(terms: impl Iterator<Item = (&'a [u8], Class)>, fuzzy: &[&str]) -> Self {
+        let mut building = vec![Building::default()];
+        for (term, class) in terms {
+            let (term, prefix) = term.strip_suffix(b"*").map_or((term, false), |stem| (stem, true));
+            let mut at = 0;
+            for byte in term {
+                at = match building[at].edges.get(byte) {
+                    Some(next) => *next as usize,
+                    None => {
+                        let next = building.len();
+                        building[at].edges.insert(*byte, next as u32);
+                        building.push(Building::default());
+                        next
+                    }
+                };
+            }
+            let classes = if prefix { &mut building[at].prefix } else { &mut building[at].whole };
+            if !classes.contains(&class) {
+                classes.push(class);
+            }
+        }
+        let mut lexicon = Self { roots: vec![NONE; 256], ..Self::default() };
+        for node in &building {
+            let edges = lexicon.edges.len() as u32;
+            lexicon.edges.extend(node.edges.iter().map(|(byte, next)| (*byte, *next)));
+            let whole = lexicon.classes.len() as u32;
+            lexicon.classes.extend(&node.whole);
+            let prefix = lexicon.classes.len() as u32;
+            lexicon.classes.extend(&node.prefix);
+            lexicon.nodes.push(Node {
+                edges: (edges, lexicon.edges.len() as u32),
+                whole: (whole, prefix),
+                prefix: (prefix, lexicon.classes.len() as u32),
+            });
+        }
+        for (byte, next) in &building[0].edges {
+            lexicon.roots[usize::from(*byte)] = *next;
+        }
+        for word in fuzzy {
+            let mut classes = Vec::new();
+            lexicon.walk(word.as_bytes(), 0, |class, end| {
+                if end == word.len() {
+                    classes.push(class);
+                }
+            });
+            if !classes.is_empty() {
+                lexicon.fuzzy.push(Fuzzy { word: word.as_bytes().into(), classes });
+            }
+        }
+        lexicon
+    }
+
+    fn step(&self, node: u32, byte: u8) -> u32 {
+        let (start, end) = self.nodes[node as usize].edges;
+        let edges = &self.edges[start as usize..end as usize];
+        if edges.len() > 8 {
+            return edges.binary_search_by_key(&byte, |(edge, _)| *edge).map_or(NONE, |at| edges[at].1);
+        }
+        for (edge, next) in edges {
+            if *edge >= byte {
+                return if *edge == byte { *next } else { NONE };
+            }
+        }
+        NONE
+    }
+
+    /// Calls `found(class, end)` for each term that begins at `start`, with the end of its last whole word.
+    ///
+    /// Returns whether a term ended exactly with the first word, so that it needs no guessing.
+    pub(crate) fn walk(&self, words: &[u8], start: usize, mut found: impl FnMut(Class, usize)) -> bool {
+        let Some(first) = words.get(start) else { return false };
+        let mut node = self.roots[usize::from(*first)];
+        let mut at = start + 1;
+        let mut exact = false;
+        let mut in_first = true;
+        while node != NONE {
+            let here = &self.nodes[node as usize];
+            let next = words.get(at).copied();
+            let word_ends = next.is_none_or(|byte| byte == b' ');
+            if here.prefix.0 != here.prefix.1 {
+                let end = if word_ends { at } else { at + words[at..].iter().position(|byte| *byte == b' ').unwrap_or(words.len() - at) };
+                for class in &self.classes[here.prefix.0 as usize..here.prefix.1 as usize] {
+                    found(*class, end);
+                }
+                exact |= in_first;
+            }
+            if word_ends && here.whole.0 != here.whole.1 {
+                for class in &self.classes[here.whole.0 as usize..here.whole.1 as usize] {
+                    found(*class, at);
+                }
+                exact |= in_first;
+            }
+            let Some(next) = next else { break };
+            in_first &= next != b' ';
+            node = self.step(node, next);
+            at += 1;
+        }
+        exact
+    }
+
+    /// End of the longest one-word term of at least `least` bytes that begins at `start`, wherever words end: for words written
+    /// together, and for markers, which have no words.
+    pub(crate) fn longest(&self, text: &[u8], start: usize, least: usize) -> Option<(usize, &[Class])> {
+        let mut node = self.roots[usize::from(*text.get(start)?)];
+        let mut at = start + 1;
+        let mut best = None;
+        while node != NONE {
+            let here = &self.nodes[node as usize];
+            if at - start >= least && here.whole.0 != here.prefix.1 {
+                best = Some((at, &self.classes[here.whole.0 as usize..here.prefix.1 as usize]));
+            }
+            let Some(next) = text.get(at) else { break };
+            node = self.step(node, *next);
+            at += 1;
+        }
+        best
+    }
+
+    /// Classes of the word that `word` is a misspelling of: one letter wrong, missing, doubled or swapped, or inner letters scrambled.
+    pub(crate) fn guess(&self, word: &[u8]) -> &[Class] {
+        if !(5..=16).contains(&word.len()) {
+            return &[];
+        }
+        self.fuzzy
+            .iter()
+            .find(|fuzzy| fuzzy.word.len().abs_diff(word.len()) <= 1 && is_misspelling(word, &fuzzy.word))
+            .map_or(&[], |fuzzy| &fuzzy.classes)
+    }
+}
+
+/// Whether `word` is `term` with one edit, a swap of neighbours, or its inner letters in another order.
+fn is_misspelling(word: &[u8], term: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (term.first(), term.last()) else { return false };
+    // One end of the word must be right: this rules out nearly all words at the price of two comparisons.
+    let first_right = word.first() == Some(first);
+    if !first_right && word.last() != Some(last) {
+        return false;
+    }
+    let head = word.iter().zip(term).take_while(|(a, b)| a == b).count();
+    let tail = word.iter().rev().zip(term.iter().rev()).take_while(|(a, b)| a == b).count().min(word.len().min(term.len()) - head);
+    let (wrong, right) = (&word[head..word.len() - tail], &term[head..term.len() - tail]);
+    match (wrong.len(), right.len()) {
+        // A letter too many or missing.
+        (1, 0) => true,
+        (0, 1) => first_right,
+        // A wrong letter: digits and the ends of long words change meanings, so inside only.
+        (1, 1) => head > 0 && tail > 0 && wrong[0].is_ascii_lowercase(),
+        (2, 2) => wrong[0] == right[1] && wrong[1] == right[0],
+        (a, b) if a == b && first_right && word.last() == Some(last) => {
+            let mut counts = [0_i8; 26];
+            for (a, b) in wrong.iter().zip(right) {
+                if !a.is_ascii_lowercase() || !b.is_ascii_lowercase() {
+                    return false;
+                }
+                counts[usize::from(a - b'a')] += 1;
+                counts[usize::from(b - b'a')] -= 1;
+            }
+            counts.iter().all(|count| *count == 0)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lexicon() -> Lexicon {
+        let terms: [(&[u8], Class); 4] = [(b"ignor*", 0), (b"system prompt", 1), (b"system", 2), (b"instructions", 3)];
+        Lexicon::new(terms.into_iter(), &["instructions"])
+    }
+
+    fn found(text: &str) -> Vec<(Class, usize)> {
+        let mut all = Vec::new();
+        lexicon().walk(text.as_bytes(), 0, |class, end| all.push((class, end)));
+        all
+    }
+
+    #[test]
+    fn prefixes_reach_the_end_of_the_word_and_terms_may_span_words() {
+        assert_eq!(found("ignoring this"), [(0, 8)]);
+        assert_eq!(found("system prompt now"), [(2, 6), (1, 13)]);
+        assert_eq!(found("systems"), []);
+    }
+
+    #[test]
+    fn words_written_together_are_found_inside() {
+        assert_eq!(lexicon().longest(b"systemprompt", 0, 4), Some((6, [2].as_slice())));
+        assert_eq!(lexicon().longest(b"ignoreall", 0, 4), Some((5, [0].as_slice())));
+        assert_eq!(lexicon().longest(b"systemprompt", 1, 4), None);
+    }
+
+    #[test]
+    fn one_typing_error_or_scrambled_letters_are_forgiven() {
+        for word in ["instrucions", "instruktions", "isntructions", "inssstructions", "instrcutoins"] {
+            assert_eq!(lexicon().guess(word.as_bytes()).is_empty(), word == "inssstructions", "{word}");
+        }
+        assert!(lexicon().guess(b"construction").is_empty());
+    }
+}
