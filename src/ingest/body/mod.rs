@@ -51,6 +51,16 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
 /// Reads a response body, or an array of stream chunks, by the family its shape shows.
 pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let shape = body.structure();
+    let first = shape
+        .items_or_self()
+        .map(Value::structure)
+        .find(|chunk| chunk.is_object());
+    // These two open their streams themselves, from text as well.
+    match first {
+        Some(first) if openai::is_response(first) => return openai::response(body, row),
+        Some(first) if first.get("candidates").is_some() => return gemini::response(body, row),
+        _ => {}
+    }
     let mut any = false;
     for stray in shape.items().filter(|chunk| !chunk.structure().is_object()) {
         // The end of a stream, which is a word among the chunks.
@@ -60,8 +70,7 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         }
         stray.mark("content");
     }
-    let mut objects = shape.items_or_self().map(Value::structure);
-    match objects.find(|chunk| chunk.is_object()) {
+    match first {
         None if shape.is_array() => {
             body.mark("content");
             if any {
@@ -70,8 +79,6 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         }
         Some(first) if converse::is_response(first) => converse::response(body, row),
         Some(first) if anthropic::is_response(first) => anthropic::response(body, row),
-        Some(first) if openai::is_response(first) => openai::response(body, row),
-        Some(first) if first.get("candidates").is_some() => gemini::response(body, row),
         _ => {
             if !bedrock_native::response(body, row) {
                 parts::unknown(body, Direction::Output, row);
