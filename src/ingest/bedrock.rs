@@ -77,7 +77,7 @@ fn model<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
 
 fn identity<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     let call = &mut row.call;
-    call.caller = record.text_of(&["identity/arn", "identity"], "caller");
+    call.caller = record.text_of(&["identity/arn", "identity", "identity_arn"], "caller");
     if let Some(caller) = call.caller {
         let principal = arn::principal(caller);
         call.user_type = Some(principal.user_type);
@@ -125,7 +125,7 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(input) = last(record, "input") {
         counts(input, row);
         input.drop_field("inputContentType");
-        row.call.input_uri = code_at(input, "inputBodyS3Path", "input_uri");
+        row.call.input_uri = input.text("inputBodyS3Path", "input_uri");
         external |= row.call.input_uri.is_some();
         if let Some(body) = last(input, "inputBodyJson").filter(|body| !is_empty(*body)) {
             body::request(body, row);
@@ -136,7 +136,7 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(output) = last(record, "output") {
         counts(output, row);
         output.drop_field("outputContentType");
-        row.call.output_uri = code_at(output, "outputBodyS3Path", "output_uri");
+        row.call.output_uri = output.text("outputBodyS3Path", "output_uri");
         external |= row.call.output_uri.is_some();
         if let Some(body) = last(output, "outputBodyJson").filter(|body| !is_empty(*body)) {
             for chunk in body.structure().items_or_self() {
@@ -158,11 +158,13 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     }
     // Some code reads the cache counts there.
     counts(record, row);
-    row.call.content_state = Some(match (external, inline) {
+    let state = match (external, inline) {
         (true, _) => "external",
         (false, true) => "inline",
         (false, false) => "absent",
-    });
+    };
+    // A body that was cut in the middle has said so.
+    row.call.content_state.get_or_insert(state);
 }
 
 /// `{}`, `""`: text delivery is off.

@@ -211,9 +211,14 @@ fn switches_off(record: Value<'_>) -> bool {
 
 /// A call of a model, a guardrail or an agent.
 fn call<'a>(event: Audit<'a>, record: Value<'a>) -> CallRow<'a> {
-    let model_id_raw = ["requestParameters/modelId", "requestParameters/modelArn"]
-        .into_iter()
-        .find_map(|path| code_at(record, path, "model_id_raw"));
+    let model_id_raw = record.text_of(
+        &[
+            "requestParameters/modelId",
+            "requestParameters/modelArn",
+            "responseElements/modelId",
+        ],
+        "model_id_raw",
+    );
     let (model, family) = model_id_raw.map(names::clean_model).unzip();
     let operation = event.action.unwrap_or_default();
     let mut row = CallRow {

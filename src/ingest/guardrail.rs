@@ -9,7 +9,7 @@
 //!
 //! [`settle`] sums findings up for every format.
 
-use super::body::parts::{Turn, code, keep_codes};
+use super::body::parts::{Turn, blocked, code, keep_codes, warn};
 use super::json::Value;
 use super::record::{CallRow, Direction, PartType};
 use crate::schema::{Call, GuardrailFinding};
@@ -68,12 +68,16 @@ fn quoted<'a>(direction: &str) -> Turn<'a> {
     Turn::new(Direction::GuardrailMatch, Some(role), 0)
 }
 
-/// Assessments by guardrail: `{id: assessment}`, `{id: [assessment]}`, or an array of either.
+/// Assessments by guardrail: `{id: assessment}`, `{id: [assessment]}`, an array of either, or of bare assessments.
 fn assessments<'a>(value: Value<'a>, direction: &'static str, row: &mut CallRow<'a>) {
     let value = value.structure();
     for by_guardrail in value.items_or_self() {
         if !by_guardrail.is_object() {
             by_guardrail.mark("content");
+        }
+        if is_assessment(by_guardrail) {
+            read_assessment(by_guardrail, direction, row);
+            continue;
         }
         for (id, list) in by_guardrail.entries() {
             if code(id).is_none() {
@@ -120,6 +124,14 @@ const fn kind(
     }
 }
 
+/// Whether a value is an assessment itself and not one under its guardrail's id.
+fn is_assessment(value: Value<'_>) -> bool {
+    let has = |policy| value.get(policy).is_some();
+    has("automatedReasoningPolicy")
+        || has("invocationMetrics")
+        || KINDS.iter().any(|kind| has(kind.policy))
+}
+
 fn read_assessment<'a>(assessment: Value<'a>, direction: &'static str, row: &mut CallRow<'a>) {
     if !assessment.is_object() {
         assessment.mark("content");
@@ -149,7 +161,15 @@ fn read_assessment<'a>(assessment: Value<'a>, direction: &'static str, row: &mut
         // Latency, units and coverage, and which guardrail it was, are figures and ids; all else is read above.
         match key {
             "invocationMetrics" | "appliedGuardrailDetails" => keep_codes(value),
-            _ => drop(value.mark("guardrail_findings")),
+            "automatedReasoningPolicy" => drop(value.mark("guardrail_findings")),
+            _ if KINDS.iter().any(|kind| kind.policy == key) => {
+                value.mark("guardrail_findings");
+            }
+            _ => {
+                quoted(direction).leaves(row, PartType::Raw, value);
+                value.mark("content");
+                warn(&mut row.call, "unknown_guardrail_policy");
+            }
         }
     }
 }
@@ -260,7 +280,10 @@ pub(crate) fn settle(call: &mut Call<'_>) {
         (Some("blocked"), _) => Some("blocked"),
         (declared, found) => found.or(declared),
     };
-    if call.guardrail_action == Some("blocked") && call.outcome != "failure" {
-        call.outcome = "blocked";
+    if call.guardrail_action == Some("blocked") {
+        blocked(call);
     }
 }
+
+#[cfg(test)]
+mod tests;

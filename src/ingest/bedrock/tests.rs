@@ -1,5 +1,7 @@
 //! Every variant of the log, as rows; and that no word of a prompt leaves the parts.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::super::json::Arena;
@@ -49,11 +51,12 @@ const ALL: &str = concat!(
     fixture!("edges.jsonl"),
 );
 
-fn records() -> Vec<serde_json::Value> {
+/// Every fixture.
+static RECORDS: LazyLock<Vec<serde_json::Value>> = LazyLock::new(|| {
     ALL.lines()
         .map(|line| serde_json::from_str(line).expect("a fixture is JSON"))
         .collect()
-}
+});
 
 /// Keys under which a body has what a person, a model or a tool said.
 const WORDS: [&str; 32] = [
@@ -125,7 +128,7 @@ fn no_word_that_was_said_is_in_a_column() {
     // One that could pass for a code as well.
     for marker in ["three planted words", "planted-word"] {
         let mut parts = 0;
-        for mut record in records() {
+        for mut record in RECORDS.iter().cloned() {
             plant(&mut record, false, marker);
             let decoded = decode_record(record.to_string().as_bytes());
             assert!(!columns(&decoded).contains(marker), "{decoded}");
@@ -140,8 +143,7 @@ proptest! {
 
     #[test]
     fn changed_records_end_as_a_row_or_a_reason(which in 0_usize..100, changes in mutate::mutations()) {
-        let records = records();
-        let mut record = records[which % records.len()].clone();
+        let mut record = RECORDS[which % RECORDS.len()].clone();
         plant(&mut record, false, "three planted words");
         let text = mutate::apply(&record, &changes);
         let arena = Arena::new();

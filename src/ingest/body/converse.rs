@@ -146,7 +146,7 @@ fn figures<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(usage) = body.get("usage") {
         usage_tokens(usage, row);
     }
-    if let Some(model) = code_at(body, "trace/promptRouter/invokedModelId", "response_model") {
+    if let Some(model) = body.text("trace/promptRouter/invokedModelId", "response_model") {
         row.call.response_model = Some(names::clean_model(model).0);
     }
     if let Some(trace) = body.find("trace/guardrail") {

@@ -284,6 +284,14 @@ fn prompts<'a>(prompt: Value<'a>, row: &mut CallRow<'a>) {
     }
 }
 
+/// Whether a response, or a chunk of one, is of this shape: chat, completions or the responses API.
+pub(crate) fn is_response(body: Value<'_>) -> bool {
+    let text = |key| body.get(key).and_then(Value::as_str).unwrap_or_default();
+    body.get("choices").is_some()
+        || text("object").starts_with("response")
+        || text("type").starts_with("response.")
+}
+
 /// Reads a response, whole or as the chunks of a stream.
 pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let opened = open(body);
@@ -308,8 +316,14 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     for value in opened.loose {
         Turn::answer(0).leaves(row, PartType::Raw, value);
     }
-    for value in opened.values {
-        seal(value, &RESPONSE_SETTINGS);
+    // What the response is, every chunk says again; what it used, only the last.
+    for (number, value) in opened.values.into_iter().enumerate() {
+        let keep: &[&str] = if number == 0 {
+            &RESPONSE_SETTINGS
+        } else {
+            &["usage"]
+        };
+        seal(value, keep);
     }
     cut(row, first_part, opened.truncated);
 }
