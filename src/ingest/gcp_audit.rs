@@ -234,8 +234,7 @@ impl<'a> Entry<'a> {
         let (first, last) = self.ends();
         // Model Armor checks a call that another entry tells of.
         let guards = self.service == Some("modelarmor.googleapis.com");
-        let mut row = CallRow::default();
-        row.call = Call {
+        let call = Call {
             event_time: self.time,
             log_time: self.received,
             event_id: self.event_id(),
@@ -278,6 +277,10 @@ impl<'a> Entry<'a> {
             ),
             content_state: Some("absent"),
             ..Call::default()
+        };
+        let mut row = CallRow {
+            call,
+            ..CallRow::default()
         };
         self.model(&mut row.call);
         // A message may quote what was asked.

@@ -51,18 +51,17 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
 /// Reads a response body, or an array of stream chunks, by the family its shape shows.
 pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let shape = body.structure();
-    let first = shape
-        .items_or_self()
-        .map(Value::structure)
-        .find(|chunk| chunk.is_object());
-    // These two open their streams themselves, from text as well.
-    match first {
-        Some(first) if openai::is_response(first) => return openai::response(body, row),
-        Some(first) if first.get("candidates").is_some() => return gemini::response(body, row),
-        _ => {}
-    }
+    let mut objects = shape.items_or_self().map(Value::structure);
+    let first = objects.find(|chunk| chunk.is_object());
+    // These two keep what strays among the chunks themselves.
+    let is_opened = first.is_some_and(|first| {
+        !converse::is_response(first)
+            && !anthropic::is_response(first)
+            && (openai::is_response(first) || first.get("candidates").is_some())
+    });
     let mut any = false;
-    for stray in shape.items().filter(|chunk| !chunk.structure().is_object()) {
+    let strays = shape.items().filter(|_| !is_opened);
+    for stray in strays.filter(|chunk| !chunk.structure().is_object()) {
         // The end of a stream, which is a word among the chunks.
         if stray.as_str() != Some("[DONE]") {
             parts::Turn::answer(0).leaves(row, PartType::Raw, stray.structure());
@@ -79,6 +78,8 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         }
         Some(first) if converse::is_response(first) => converse::response(body, row),
         Some(first) if anthropic::is_response(first) => anthropic::response(body, row),
+        Some(first) if openai::is_response(first) => openai::response(body, row),
+        Some(first) if first.get("candidates").is_some() => gemini::response(body, row),
         _ => {
             if !bedrock_native::response(body, row) {
                 parts::unknown(body, Direction::Output, row);
