@@ -4,24 +4,26 @@
 //! `event_time` is bound to the two parameters, and the query's filters and columns go into the view's plan before
 //! it is optimised. A query that says nothing about time gets the whole history.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as QueryResult;
-use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType,
-};
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr_rewriter::{NamePreserver, unnormalize_cols};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableProviderFilterPushDown, TableType, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 
 use super::block::split;
-use super::bounds::time_bounds;
+use super::bounds::comparisons;
 use super::header::{Header, Section};
 use super::problem::Problem;
 use crate::error::Result;
@@ -45,12 +47,7 @@ impl View {
     /// # Errors
     /// Every problem of the file.
     pub fn read(path: PathBuf, text: &str) -> Result<Option<View>, Vec<Problem>> {
-        let at = |problems: Vec<Problem>| {
-            problems
-                .into_iter()
-                .map(|problem| problem.at(&path))
-                .collect::<Vec<_>>()
-        };
+        let at = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.at(&path)).collect::<Vec<_>>();
         let file = split(text).map_err(at)?;
         let Some(block) = file.blocks.iter().find(|block| block.kind == "view") else {
             return Ok(None);
@@ -78,30 +75,31 @@ pub fn views() -> Vec<View> {
     super::EMBEDDED
         .iter()
         .filter(|(name, _)| name.starts_with("queries/views/"))
-        .filter_map(|(name, text)| {
-            View::read(name.into(), text).expect("embedded views are tested")
-        })
+        .filter_map(|(name, text)| View::read(name.into(), text).expect("embedded views are tested"))
         .collect()
 }
 
-/// Registers views over the tables that the context has now. A view whose tables are missing is left out.
+/// Registers views over the tables that the context has now, in place of what had their names.
 ///
 /// # Errors
 /// When a view does not plan.
 pub async fn register_views(context: &SessionContext, views: &[View]) -> Result<()> {
     for view in views {
-        context.register_table(
-            view.name.as_str(),
-            Arc::new(BoundedView::new(context, &view.sql).await?),
-        )?;
+        let provider = Arc::new(BoundedView::new(context, &view.sql).await?);
+        context.deregister_table(view.name.as_str())?;
+        context.register_table(view.name.as_str(), provider)?;
     }
     Ok(())
 }
 
 /// The table provider of a [`View`].
 pub struct BoundedView {
+    /// With the two parameters open.
     plan: LogicalPlan,
     schema: SchemaRef,
+    /// The plan cut down to some columns, still open. A view has a hundred columns and a rule reads five, window
+    /// after window.
+    narrow: Mutex<HashMap<Vec<usize>, LogicalPlan>>,
 }
 
 // The plan would fill a screen.
@@ -125,41 +123,90 @@ impl BoundedView {
     /// # Errors
     /// When it does not plan.
     pub async fn new(context: &SessionContext, sql: &str) -> Result<BoundedView> {
-        let plan = context.state().create_logical_plan(sql).await?;
-        let schema = Arc::clone(bind(&plan, ALWAYS)?.schema().inner());
-        Ok(BoundedView { plan, schema })
+        let plan = typed(context.state().create_logical_plan(sql).await?)?;
+        let schema = Arc::clone(plan.schema().inner());
+        Ok(BoundedView { plan, schema, narrow: Mutex::default() })
     }
 
     /// The view's plan for a query with these filters and columns.
     ///
     /// # Errors
     /// When the filters do not fit the view.
-    pub fn narrowed(
-        &self,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-    ) -> QueryResult<LogicalPlan> {
-        let bounds = time_bounds(filters, "event_time", |_| true);
-        let span = (
-            bounds.from.unwrap_or(ALWAYS.0).max(ALWAYS.0),
-            bounds.to.unwrap_or(ALWAYS.1).min(ALWAYS.1),
-        );
-        let mut builder = LogicalPlanBuilder::from(bind(&self.plan, span)?);
+    pub fn narrowed(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr]) -> QueryResult<LogicalPlan> {
+        let filters: Vec<Expr> = unnormalize_cols(filters.iter().cloned());
+        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let mut read = wanted.clone();
+        for column in filters.iter().flat_map(Expr::column_refs) {
+            let index = self.schema.index_of(&column.name)?;
+            if !read.contains(&index) {
+                read.push(index);
+            }
+        }
+        // Any one bound will do: the filters stay above, and a view reads beyond its window anyway.
+        let (mut from, mut to) = (lit(timestamp(ALWAYS.0)), lit(timestamp(ALWAYS.1)));
+        for (op, constant) in comparisons(&filters, "event_time") {
+            match op {
+                Operator::GtEq | Operator::Gt => from = constant.clone(),
+                Operator::Lt | Operator::LtEq => to = constant.clone(),
+                _ => {}
+            }
+        }
+        let mut builder = LogicalPlanBuilder::from(bind(self.narrow(state, &read)?, &from, &to)?);
         for filter in filters {
-            builder = builder.filter(filter.clone())?;
+            builder = builder.filter(filter)?;
         }
-        if let Some(projection) = projection {
-            builder = builder.select(projection.iter().copied())?;
+        builder.select(0..wanted.len())?.build()
+    }
+
+    fn narrow(&self, state: &dyn Session, columns: &[usize]) -> QueryResult<LogicalPlan> {
+        if let Some(plan) = self.narrow.lock().expect("nothing in here panics").get(columns) {
+            return Ok(plan.clone());
         }
-        builder.build()
+        let plan = LogicalPlanBuilder::from(self.plan.clone()).select(columns.iter().copied())?.build()?;
+        let plan = state.optimize(&plan)?;
+        self.narrow.lock().expect("nothing in here panics").insert(columns.to_vec(), plan.clone());
+        Ok(plan)
     }
 }
 
-fn bind(plan: &LogicalPlan, (from, to): (i64, i64)) -> QueryResult<LogicalPlan> {
-    plan.clone().with_param_values(vec![
-        ("window_start", timestamp(from)),
-        ("window_end", timestamp(to)),
-    ])
+/// The plan with its parameters in time known to be times: what the planner infers from `$window_start - INTERVAL ...`
+/// is an interval.
+pub(crate) fn typed(plan: LogicalPlan) -> QueryResult<LogicalPlan> {
+    let time = Arc::new(Field::new("", timestamp(0).data_type(), true));
+    replace_placeholders(plan, |placeholder| {
+        Some(Expr::Placeholder(Placeholder {
+            id: placeholder.id.clone(),
+            field: Some(Arc::clone(&time)),
+        }))
+    })
+}
+
+fn bind(plan: LogicalPlan, from: &Expr, to: &Expr) -> QueryResult<LogicalPlan> {
+    replace_placeholders(plan, |placeholder| match placeholder.id.as_str() {
+        "$window_start" => Some(from.clone()),
+        "$window_end" => Some(to.clone()),
+        _ => None,
+    })
+}
+
+/// Puts expressions in the place of placeholders; names of output columns stay.
+pub(crate) fn replace_placeholders(plan: LogicalPlan, with: impl Fn(&Placeholder) -> Option<Expr>) -> QueryResult<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        let node = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let replaced = expr.transform_up(|expr| {
+                let new = match &expr {
+                    Expr::Placeholder(placeholder) => with(placeholder),
+                    _ => None,
+                };
+                Ok(new.map_or_else(|| Transformed::no(expr), Transformed::yes))
+            })?;
+            Ok(if replaced.transformed { replaced.update_data(|expr| name.restore(expr)) } else { replaced })
+        })?;
+        if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
+    })?;
+    Ok(plan.data)
 }
 
 impl TableProvider for BoundedView {
@@ -171,10 +218,7 @@ impl TableProvider for BoundedView {
         TableType::View
     }
 
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> QueryResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> QueryResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
     }
 
@@ -193,14 +237,10 @@ impl TableProvider for BoundedView {
         'life3: 'async_trait,
         Self: 'async_trait,
     {
-        let plan = self
-            .narrowed(projection, filters)
-            .and_then(|plan| match limit {
-                Some(limit) => LogicalPlanBuilder::from(plan)
-                    .limit(0, Some(limit))?
-                    .build(),
-                None => Ok(plan),
-            });
+        let plan = self.narrowed(state, projection, filters).and_then(|plan| match limit {
+            Some(limit) => LogicalPlanBuilder::from(plan).limit(0, Some(limit))?.build(),
+            None => Ok(plan),
+        });
         Box::pin(async move { state.create_physical_plan(&plan?).await })
     }
 }

@@ -12,6 +12,7 @@ use datafusion::prelude::SessionContext;
 use serde_json::{Map, Value};
 
 use super::json;
+use super::ready::ReadyPlan;
 use super::slice::SortedTable;
 use crate::catalog::{Param, ParamValue, RuleFile, Severity, State, timestamp};
 use crate::error::Result;
@@ -70,6 +71,8 @@ pub struct Prepared<'a> {
     pub params: Vec<(&'a Param, ParamValue)>,
     context: SessionContext,
     plan: LogicalPlan,
+    /// Planned to the end, when the tables are in memory.
+    ready: Option<ReadyPlan>,
     coverage: Option<Coverage>,
 }
 
@@ -114,12 +117,21 @@ impl<'a> Prepared<'a> {
             })
             .collect();
         let plan = context.state().create_logical_plan(&file.sql).await?;
+        let coverage = Coverage::new(context, file, last).await?;
+        let ready = match &coverage {
+            Some(Coverage { rows: Rows::Sorted(_), .. }) => {
+                let values = params.iter().map(|(param, value)| (param.name.as_str(), value.scalar()));
+                Some(ReadyPlan::new(context, plan.clone(), &file.rule, values.collect()).await?)
+            }
+            _ => None,
+        };
         Ok(Prepared {
-            coverage: Coverage::new(context, file, last).await?,
             file,
             params,
             context: context.clone(),
             plan,
+            ready,
+            coverage,
         })
     }
 
@@ -171,10 +183,14 @@ impl<'a> Prepared<'a> {
     }
 
     async fn judge(&self, window: Window) -> Result<(State, Vec<Found>, Option<String>)> {
-        let plan = self.bound(window)?;
-        let state = self.context.state();
-        let physical = state.create_physical_plan(&plan).await?;
-        let batches = datafusion::physical_plan::collect(physical, state.task_ctx()).await?;
+        let batches = match &self.ready {
+            Some(ready) => ready.run(&self.file.rule, window).await?,
+            None => {
+                let state = self.context.state();
+                let physical = state.create_physical_plan(&self.bound(window)?).await?;
+                datafusion::physical_plan::collect(physical, state.task_ctx()).await?
+            }
+        };
         let mut found = Vec::new();
         let mut learning = 0;
         for batch in &batches {

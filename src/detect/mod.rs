@@ -9,6 +9,7 @@ mod episode;
 mod evaluate;
 mod given;
 mod json;
+mod ready;
 mod record;
 mod run;
 mod slice;

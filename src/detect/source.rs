@@ -52,7 +52,8 @@ impl Needs {
     }
 
     fn add(&mut self, context: &SessionContext, plan: &LogicalPlan) -> Result<()> {
-        let optimised = context.state().optimize(plan)?;
+        let state = context.state();
+        let optimised = state.optimize(plan)?;
         let mut inner = Vec::new();
         optimised.apply_with_subqueries(|node| {
             let LogicalPlan::TableScan(scan) = node else {
@@ -60,7 +61,7 @@ impl Needs {
             };
             let provider = source_as_provider(&scan.source)?;
             if let Some(view) = provider.downcast_ref::<BoundedView>() {
-                inner.push(view.narrowed(scan.projection.as_ref(), &scan.filters)?);
+                inner.push(view.narrowed(&state, scan.projection.as_ref(), &scan.filters)?);
             } else if let Some(table) = Table::from_name(scan.table_name.table()) {
                 let columns = self.0.entry(table).or_default();
                 columns.extend(

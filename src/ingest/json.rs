@@ -569,6 +569,11 @@ impl<'a> Value<'a> {
 
 /// Mapping: every one of these marks the value as taken if it could be read, and leaves it in `attributes` if not.
 impl<'a> Value<'a> {
+    /// Whether this value as a whole has a column already.
+    pub(crate) fn is_taken(self) -> bool {
+        self.doc.taken[self.at as usize].get()
+    }
+
     /// Marks this value, with all that is inside it, as having a column of its own.
     pub fn mark(self, column: &'static str) -> Value<'a> {
         self.doc.taken[self.at as usize].set(true);

@@ -36,8 +36,11 @@ mod names;
 mod otlp;
 mod provider_audit;
 mod reader;
+mod residue;
 mod source;
 mod split;
+#[cfg(test)]
+mod mutate;
 #[cfg(test)]
 mod testing;
 mod tokens;

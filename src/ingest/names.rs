@@ -89,7 +89,10 @@ pub(crate) fn operation(raw: &str) -> &'static str {
             | "anthropicmessages"
             | "messagescreate"
             | "rawpredict"
-            | "streamrawpredict",
+            | "streamrawpredict"
+            | "createinference"
+            | "retrieveandgenerate"
+            | "retrieveandgeneratestream",
         ) => "chat",
         (
             _,
@@ -183,8 +186,8 @@ pub(crate) fn provider(raw: &str) -> &str {
     match fold(raw).as_str() {
         "awsbedrock" | "bedrock" | "amazonbedrock" | "bedrockconverse" | "bedrockruntime"
         | "bedrockmantle" | "amazon" => "aws.bedrock",
-        "azureaiopenai" | "azureopenai" | "azure" | "azuretext" | "azopenai" => "azure.ai.openai",
-        "azureaiinference" | "azureai" | "azureaifoundry" => "azure.ai.inference",
+        "azureaiopenai" | "azaiopenai" | "azureopenai" | "azure" | "azuretext" | "azopenai" => "azure.ai.openai",
+        "azureaiinference" | "azaiinference" | "azureai" | "azureaifoundry" => "azure.ai.inference",
         "gcpvertexai" | "vertexai" | "vertex" | "vertexaibeta" | "googlevertex"
         | "googlevertexai" | "gcpvertex" => "gcp.vertex_ai",
         "gcpgemini" | "gemini" | "googleaistudio" | "googlegemini" => "gcp.gemini",

@@ -205,9 +205,8 @@ impl Store {
         self.0.root.join("spill")
     }
 
-    fn log(&self, table: Table) -> Result<Box<dyn TableLog>> {
-        let log = DeltaLog::new(table, self.table_folder(table))?;
-        Ok(Box::new(log))
+    fn log(&self, table: Table) -> Box<dyn TableLog> {
+        Box::new(DeltaLog::new(table, self.table_folder(table)))
     }
 
     /// The newest version of a table, by the shortest way: what is known, else what was saved, with the commits since
@@ -241,7 +240,7 @@ impl Store {
             Some(snapshot) => snapshot,
             None => {
                 self.set_torn_commit_aside(table)?;
-                match self.log(table)?.read()? {
+                match self.log(table).read()? {
                     Some(snapshot) => {
                         cache::save(&snapshot, &folder);
                         snapshot
@@ -266,6 +265,15 @@ impl Store {
         snapshot
     }
 
+    /// See [`Self::take_warnings`].
+    fn warn(&self, warning: String) {
+        self.0
+            .warnings
+            .lock()
+            .expect("no thread panics with it")
+            .push(warning);
+    }
+
     /// A crash may leave a commit's file whose bytes never reached the disk. Nobody was told that it had succeeded,
     /// and while it is there no log can be read.
     fn set_torn_commit_aside(&self, table: Table) -> Result<()> {
@@ -286,7 +294,7 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(Error::io("rename", &path)(error)),
         }
-        self.0.warnings.lock().expect("no thread panics with it").push(format!(
+        self.warn(format!(
             "table `{}`: commit {newest} was cut off by a crash before it was acknowledged; it is now `{}`, and what \
              it was to add can be ingested again",
             table.name(),

@@ -65,7 +65,7 @@ impl Store {
             };
             check.commits()?;
             // From the log itself, whatever was saved of it.
-            match self.log(table)?.read() {
+            match self.log(table).read() {
                 Ok(Some(snapshot)) => check.snapshot(self, &snapshot)?,
                 Ok(None) => {}
                 Err(error) => {

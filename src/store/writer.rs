@@ -134,8 +134,8 @@ impl StoreWriter {
     ///
     /// # Errors
     /// When some, but not all, of the applications are at their version already; when a file cannot be written; when
-    /// a log is damaged. Whatever the error, the rows are gone from the writer and nothing was committed, or the
-    /// whole will be.
+    /// a log is damaged. Whatever the error, the rows are gone from the writer, and nothing was committed or the
+    /// whole will be; data files may be left over that no log names.
     pub fn commit_to(
         &mut self,
         anchor: Table,

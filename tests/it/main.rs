@@ -2,5 +2,6 @@
 
 mod cli;
 mod repl;
+mod rules;
 mod slt;
 mod store;

@@ -3,19 +3,12 @@
 use super::*;
 
 fn score(text: &str, role: Role) -> f64 {
-    Matcher::builtin()
-        .scan(&mut Scratch::default(), text, role)
-        .score
+    Matcher::builtin().scan(&mut Scratch::default(), text, role).score
 }
 
 fn ids(text: &str) -> Vec<String> {
     let matcher = Matcher::builtin();
-    matcher
-        .scan(&mut Scratch::default(), text, Role::Unknown)
-        .hits
-        .iter()
-        .map(|hit| matcher.signature(hit.signature).id.clone())
-        .collect()
+    matcher.scan(&mut Scratch::default(), text, Role::Unknown).hits.iter().map(|hit| matcher.signature(hit.signature).id.clone()).collect()
 }
 
 #[test]
@@ -24,18 +17,11 @@ fn every_signature_has_examples_and_meets_them() {
     assert!(matcher.signatures().len() >= 300);
     let mut wrong = Vec::new();
     for signature in matcher.signatures() {
-        assert!(
-            signature.matches.len() >= 2 && !signature.clean.is_empty(),
-            "{}: too few examples",
-            signature.id
-        );
+        assert!(signature.matches.len() >= 2 && !signature.clean.is_empty(), "{}: too few examples", signature.id);
         for example in &signature.matches {
             let found = ids(example);
             if !found.contains(&signature.id) {
-                wrong.push(format!(
-                    "{} misses {example:?}, found {found:?}",
-                    signature.id
-                ));
+                wrong.push(format!("{} misses {example:?}, found {found:?}", signature.id));
             }
         }
         for example in &signature.clean {
@@ -44,18 +30,9 @@ fn every_signature_has_examples_and_meets_them() {
             }
             let score = score(example, Role::Unknown);
             if score >= evaluate::THRESHOLD {
-                wrong.push(format!(
-                    "{}: {example:?} scores {score} for {:?}",
-                    signature.id,
-                    ids(example)
-                ));
+                wrong.push(format!("{}: {example:?} scores {score} for {:?}", signature.id, ids(example)));
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} wrong:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
