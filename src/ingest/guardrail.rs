@@ -9,11 +9,7 @@
 //!
 //! [`settle`] sums findings up for every format.
 
-<<<<<<< /tmp/a.rs
 use super::body::parts::{Turn, blocked, code, keep_codes, warn};
-=======
-use super::body::parts::{Turn, code, keep_codes};
->>>>>>> /tmp/z.rs
 use super::json::Value;
 use super::record::{CallRow, Direction, PartType};
 use crate::schema::{Call, GuardrailFinding};

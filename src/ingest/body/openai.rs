@@ -313,7 +313,9 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         }
         warn(&mut row.call, "unknown_body");
     }
-<<<<<<< /tmp/a.rs
+    for value in opened.loose {
+        Turn::answer(0).leaves(row, PartType::Raw, value);
+    }
     // What the response is, every chunk says again; what it used, only the last.
     for (number, value) in opened.values.into_iter().enumerate() {
         let keep: &[&str] = if number == 0 {
@@ -322,13 +324,6 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
             &["usage"]
         };
         seal(value, keep);
-=======
-    for value in opened.loose {
-        Turn::answer(0).leaves(row, PartType::Raw, value);
-    }
-    for value in opened.values {
-        seal(value, &RESPONSE_SETTINGS);
->>>>>>> /tmp/z.rs
     }
     cut(row, first_part, opened.truncated);
 }
