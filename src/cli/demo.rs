@@ -29,13 +29,28 @@ const MONDAY: i64 = 1_772_409_600_000_000;
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// Folder for logs and store; one that an earlier demo made is made anew.
-    #[arg(long, env = "INFERWATCH_DEMO_DIR", default_value = "inferwatch-demo", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "INFERWATCH_DEMO_DIR",
+        default_value = "inferwatch-demo",
+        value_name = "DIR"
+    )]
     dir: PathBuf,
     /// Ordinary calls in the day.
-    #[arg(long, env = "INFERWATCH_DEMO_ROWS", default_value_t = 60_000, value_name = "R")]
+    #[arg(
+        long,
+        env = "INFERWATCH_DEMO_ROWS",
+        default_value_t = 60_000,
+        value_name = "R"
+    )]
     rows: u64,
     /// Chooses everything that is left to chance.
-    #[arg(long, env = "INFERWATCH_DEMO_SEED", default_value_t = 1, value_name = "S")]
+    #[arg(
+        long,
+        env = "INFERWATCH_DEMO_SEED",
+        default_value_t = 1,
+        value_name = "S"
+    )]
     seed: u64,
 }
 
@@ -56,21 +71,42 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         incidents: Incident::ALL.to_vec(),
     };
     let (logs, folder) = (args.dir.join("logs"), args.dir.join("store"));
-    global.note(&format!("a day of logs, {} callers on {} platforms", plan.callers, plan.platforms.len()));
+    global.note(&format!(
+        "a day of logs, {} callers on {} platforms",
+        plan.callers,
+        plan.platforms.len()
+    ));
     let made = generate::with_bar(&plan, &logs, global)?;
     global.note(&format!("  {}\n", generate::describe(made, &logs)));
 
-    global.note(&format!("inferwatch --store {} ingest --content redacted {}", folder.display(), logs.display()));
+    global.note(&format!(
+        "inferwatch --store {} ingest --content redacted {}",
+        folder.display(),
+        logs.display()
+    ));
     let store = Store::open_or_create(&folder)?;
-    ingest::into_store(&store, list(&[logs])?, ContentMode::Redacted, None, None, global)?;
+    ingest::into_store(
+        &store,
+        list(&[logs])?,
+        ContentMode::Redacted,
+        None,
+        None,
+        global,
+    )?;
 
-    global.note(&format!("\ninferwatch --store {} run --once", folder.display()));
+    global.note(&format!(
+        "\ninferwatch --store {} run --once",
+        folder.display()
+    ));
     let started = Instant::now();
     let pack = Pack::embedded().into_valid().context("reading rules")?;
     let all: Vec<_> = pack.rules.iter().collect();
     let outcomes = rules::evaluate(&store, &all, Range::SinceLast)?;
     rules::summary(global, &outcomes, started);
-    let mut episodes: Vec<&Episode> = outcomes.iter().flat_map(|outcome| &outcome.episodes).collect();
+    let mut episodes: Vec<&Episode> = outcomes
+        .iter()
+        .flat_map(|outcome| &outcome.episodes)
+        .collect();
     episodes.sort_by_key(|episode| episode.first_window.end);
 
     let missed = report(&episodes, made.calls)?;
@@ -110,14 +146,25 @@ fn report(episodes: &[&Episode], calls: u64) -> anyhow::Result<usize> {
     for incident in Incident::ALL {
         let minutes = incident.minutes();
         let clock = |minute: i64| format!("{:02}:{:02}", minute / 60, minute % 60);
-        output::data(&format!("\n  {} at {} to {}", incident.title(), clock(minutes.start), clock(minutes.end)))?;
+        output::data(&format!(
+            "\n  {} at {} to {}",
+            incident.title(),
+            clock(minutes.start),
+            clock(minutes.end)
+        ))?;
         let mut found = false;
         for (index, episode) in episodes.iter().enumerate() {
             // A finding belongs to an incident when it names the same subject and begins while it goes on.
             let begin = episode.first_seen.unwrap_or(episode.first_window.start);
             let end = episode.last_seen.unwrap_or(episode.last_window.end);
-            let during = begin < MONDAY + minutes.end * 60_000_000 && end >= MONDAY + minutes.start * 60_000_000;
-            if !during || !episode.entity.values().any(|value| value.to_string().contains(incident.entity())) {
+            let during = begin < MONDAY + minutes.end * 60_000_000
+                && end >= MONDAY + minutes.start * 60_000_000;
+            if !during
+                || !episode
+                    .entity
+                    .values()
+                    .any(|value| value.to_string().contains(incident.entity()))
+            {
                 continue;
             }
             explained[index] = true;
@@ -129,7 +176,12 @@ fn report(episodes: &[&Episode], calls: u64) -> anyhow::Result<usize> {
             output::data(&format!("    MISSED by {}", incident.rule()))?;
         }
     }
-    let others: Vec<_> = episodes.iter().zip(&explained).filter(|(_, explained)| !**explained).map(|(episode, _)| episode).collect();
+    let others: Vec<_> = episodes
+        .iter()
+        .zip(&explained)
+        .filter(|(_, explained)| !**explained)
+        .map(|(episode, _)| episode)
+        .collect();
     output::data(&format!(
         "\nBesides: {} findings in {calls} calls, {:.2} per 10,000",
         others.len(),
@@ -145,7 +197,11 @@ fn describe(episode: &Episode) -> String {
     let entity: Vec<String> = episode
         .entity
         .values()
-        .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        .map(|value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        })
         .collect();
     let evidence: Vec<String> = episode
         .evidence

@@ -198,7 +198,11 @@ fn context(runtime: &tokio::runtime::Runtime, store: &Store) -> anyhow::Result<S
 ///
 /// # Errors
 /// When the store cannot be read or written.
-pub(super) fn evaluate<'a>(store: &Store, rules: &[&'a RuleFile], range: Range) -> anyhow::Result<Vec<RuleOutcome<'a>>> {
+pub(super) fn evaluate<'a>(
+    store: &Store,
+    rules: &[&'a RuleFile],
+    range: Range,
+) -> anyhow::Result<Vec<RuleOutcome<'a>>> {
     let runtime = super::runtime(None)?;
     let context = context(&runtime, store)?;
     let options = RunOptions {
@@ -208,7 +212,13 @@ pub(super) fn evaluate<'a>(store: &Store, rules: &[&'a RuleFile], range: Range) 
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         evaluated_at: chrono::Utc::now().timestamp_micros(),
     };
-    Ok(run_rules(runtime.handle(), &context, rules, &options, Some(&mut StoreSink(store.clone())))?)
+    Ok(run_rules(
+        runtime.handle(),
+        &context,
+        rules,
+        &options,
+        Some(&mut StoreSink(store.clone())),
+    )?)
 }
 
 /// Memory that one rule may hold rows in, where nothing else is said.

@@ -194,7 +194,11 @@ fn engine(args: &Args, global: &Global) -> anyhow::Result<Engine> {
     })?;
     // Without a store there are files to ask, and functions.
     if Store::is_at(&global.store) {
-        Store::open(&global.store)?.register(&context)?;
+        let store = Store::open(&global.store)?;
+        store.register(&context)?;
+        for warning in store.take_warnings() {
+            global.note(&format!("warning: {warning}"));
+        }
     }
     let mut parameters = Parameters::default();
     for (name, value) in &args.params {

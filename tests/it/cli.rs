@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use inferwatch::schema::{Call, CallBuilder, Micros, Table};
+use inferwatch::store::{Store, WriteOptions};
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
@@ -337,7 +339,8 @@ fn sorting_more_than_memory_spills() {
                    FROM (SELECT md5(value::varchar) || repeat('x', 100) AS text FROM generate_series(1, 200000)))";
     let text = run_in(
         folder.path(),
-        &["sql", query, "--memory-limit", "16MiB", "--threads", "2"],
+        // Little more than half of what the rows take.
+        &["sql", query, "--memory-limit", "16MiB", "--threads", "1"],
     );
     assert!(text.contains("{\"n\":200000,\"ok\":true}"), "{text}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -487,4 +490,101 @@ fn completions_are_printed_for_every_shell() {
         assert!(text.starts_with("exit: 0"), "{text}");
         assert!(text.contains("memory-limit"), "{shell}");
     }
+}
+
+/// A store with two calls, in the folder that the program looks in by itself.
+fn store_in(folder: &TempDir) -> Store {
+    let store = Store::open_or_create(&folder.path().join("inferwatch-store")).unwrap();
+    let mut rows = CallBuilder::default();
+    for (second, caller) in [(0, "alice"), (1, "b\u{1b}[31mob")] {
+        rows.append(&Call {
+            // 2026-11-20T10:00:00Z
+            event_time: Micros(1_795_168_800_000_000 + second * 1_000_000),
+            event_id: caller,
+            source_format: "test",
+            record_role: "primary",
+            caller: Some(caller),
+            model: Some("m"),
+            outcome: "success",
+            hour: "2026-11-20T10",
+            ..Call::default()
+        });
+    }
+    let mut writer = store.writer(WriteOptions::default()).unwrap();
+    writer.write(Table::Calls, rows.finish()).unwrap();
+    writer.commit(&[("test".to_owned(), 1)]).unwrap();
+    store
+}
+
+#[test]
+fn a_store_is_queried_by_the_names_of_its_tables() {
+    let folder = TempDir::new().unwrap();
+    store_in(&folder);
+    let query = "SELECT caller, event_time FROM calls ORDER BY event_time";
+    assert_snapshot!("store_query", run_in(folder.path(), &["sql", query]));
+    assert_snapshot!(
+        "store_insert",
+        run_in(
+            folder.path(),
+            &["sql", "INSERT INTO quarantine SELECT * FROM quarantine"]
+        )
+    );
+    assert_snapshot!(
+        "store_column",
+        run_in(folder.path(), &["sql", "SELECT callr FROM calls"])
+    );
+}
+
+#[test]
+fn a_store_tells_what_is_in_it() {
+    let folder = TempDir::new().unwrap();
+    assert_snapshot!(
+        "store_info_without_store",
+        run_in(folder.path(), &["store", "info"])
+    );
+    store_in(&folder);
+    // Sizes of files are not ours to fix.
+    insta::with_settings!({filters => vec![
+        (r#""bytes": [1-9]\d*"#, r#""bytes": [bytes]"#),
+        (r"\d+\.\d+ KiB", "[ size  ]"),
+    ]}, {
+        for format in ["table", "json"] {
+            let text = run_in(folder.path(), &["store", "info", "--format", format]);
+            assert_snapshot!(format!("store_info_as_{format}"), text);
+        }
+    });
+}
+
+#[test]
+fn a_missing_file_is_a_finding() {
+    let folder = TempDir::new().unwrap();
+    let store = store_in(&folder);
+    let sound = run_in(
+        folder.path(),
+        &["store", "verify", "--deep", "--format", "table"],
+    );
+    assert_eq!(
+        sound,
+        "exit: 0\n--- stdout\nsound: 2 files, 2 rows\n--- stderr\n"
+    );
+    let snapshot = store.snapshot(Table::Calls).unwrap();
+    let file = store.root().join("calls").join(snapshot.file(0).path());
+    std::fs::remove_file(&file).unwrap();
+    let damaged = run_in(folder.path(), &["store", "verify", "--format", "json"]);
+    assert!(damaged.starts_with("exit: 1\n"), "{damaged}");
+    let stdout = damaged.split("--- stderr").next().unwrap();
+    let report: serde_json::Value =
+        serde_json::from_str(stdout.split_once("--- stdout\n").unwrap().1).unwrap();
+    assert_eq!(
+        report["problems"].as_array().map(Vec::len),
+        Some(1),
+        "{damaged}"
+    );
+    assert_eq!(report["problems"][0]["table"], "calls");
+    assert!(
+        report["problems"][0]["file"]
+            .as_str()
+            .is_some_and(|path| path.ends_with(&*file.file_name().unwrap().to_string_lossy())),
+        "{damaged}"
+    );
 }
