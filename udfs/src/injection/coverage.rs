@@ -1,7 +1,7 @@
 //! What stage one must have seen before a pattern can match: for each pattern its most telling items, as sets of word beginnings.
 //!
 //! An item is usable if every term in it has a word whose beginning is certain: a word that apostrophes may cut (`don't`), or a prefix
-//! shorter than the key, is not. Of the usable items the rarest two are asked for; how often words begin so in ordinary text comes with
+//! shorter than the key, is not. Of the usable items the rarest three are asked for, in their order and within the pattern's distance; how often words begin so in ordinary text comes with
 //! the vocabulary. This is a matter of speed alone: a wrong estimate never loses a match.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -61,9 +61,9 @@ impl Coverage {
         Self { frequency, misspelt, items: HashMap::new(), known: HashMap::new(), alone: Vec::new(), needs: Vec::new() }
     }
 
-    /// Notes a pattern: `items` are the classes of each of its items, `terms` the folded terms of a class. Returns whether any of them can be asked for; if not, every
-    /// text goes on to stage two.
-    pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32)], terms: &[Vec<Vec<u8>>]) -> bool {
+    /// Notes a pattern: `items` are the classes of each of its items, `terms` the folded terms of a class. If none of them can be asked for, every text goes
+    /// on to stage two.
+    pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32)], terms: &[Vec<Vec<u8>>]) {
         let mut usable: Vec<(u32, usize, ItemId)> = Vec::new();
         for (at, (classes, _)) in items.iter().enumerate() {
             let known = match self.known.get(classes) {
@@ -91,7 +91,6 @@ impl Coverage {
             need[at].1 = words + gaps + SLACK;
         }
         self.needs.push((rarest, need));
-        rarest.is_some()
     }
 
     /// An item of its own for `words`.
@@ -147,7 +146,6 @@ impl Coverage {
         Some((sum, chosen))
     }
 
-    pub(crate) fn dbg(&self) -> Vec<String> { let mut v = vec![String::new(); self.items.len()]; for (b, i) in &self.items { v[usize::from(*i)] = format!("{:?}", b.iter().take(25).map(|b| match b { Beginning::Word(w) | Beginning::Anywhere(w) | Beginning::Cut(w) | Beginning::Stem(w) => w.as_str() }).collect::<Vec<_>>()); } v }
     /// The searchers, and the needs of all patterns.
     ///
     /// # Errors
@@ -247,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_words_that_are_rarest_together_stand_for_the_terms() {
-        let coverage = Coverage::new([("full".to_owned(), 50), ("promp".to_owned(), 90)].into(), Vec::new());
+        let coverage = Coverage::new([("full".to_owned(), 50), ("whole".to_owned(), 60), ("promp".to_owned(), 90)].into(), Vec::new());
         let word = |text: &str| Beginning::Word(text.to_owned());
         let of = |terms: &[&str]| coverage.beginnings(&terms.iter().map(|term| term.as_bytes()).collect::<Vec<_>>());
         assert_eq!(of(&["full prompt"]), Some((50, [word("full")].into())));

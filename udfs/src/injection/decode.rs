@@ -390,6 +390,11 @@ fn spaced_run(bytes: &[u8], at: usize) -> Option<usize> {
         let after = bytes.get(end + 1).copied();
         let gap = bytes[end + 1..].iter().take(4).take_while(|byte| **byte == separator || **byte == b' ').count();
         if gap == 0 && after.is_some() {
+            // The last letter of the run stands before some other sign; a letter that goes on begins a word.
+            if after.is_some_and(|next| next.is_ascii() && !next.is_ascii_alphanumeric()) {
+                letters += usize::from(unit.is_ascii_alphanumeric());
+                end += 1;
+            }
             break;
         }
         letters += usize::from(unit.is_ascii_alphanumeric());

@@ -24,7 +24,7 @@ pub(crate) struct Items {
 const STEP: u32 = 2;
 
 impl Items {
-    fn clear(&mut self, items: usize) {
+    fn reset(&mut self, items: usize) {
         if self.places.len() != items {
             self.words = vec![0; items.div_ceil(64)];
             self.places = vec![0; items];
@@ -178,7 +178,7 @@ impl Prefixes {
 
     /// Writes to `seen` the items whose words occur in `text`, in any case of ASCII letters.
     pub(crate) fn look(&self, text: &[u8], ascii: bool, seen: &mut Items) {
-        seen.clear(self.items);
+        seen.reset(self.items);
         let mut at = 0;
         let mut before = 0;
         let mut count = 0;
@@ -248,7 +248,7 @@ impl Prefixes {
             let place = 1_u64.rotate_left(*count / STEP);
             *count = count.wrapping_add(1);
             self.found(key, place, seen);
-            if length == PREFIX {
+            if length + 1 >= PREFIX {
                 self.found(stem_key(key), place, seen);
             }
         }
@@ -430,7 +430,7 @@ mod tests {
         let needs = Needs::new(vec![(Some(0), vec![(0, 4), (1, 0)])], 2);
         let seen = |places: &[(ItemId, u32)]| {
             let mut seen = Items::default();
-            seen.clear(2);
+            seen.reset(2);
             places.iter().for_each(|(item, word)| seen.insert(*item, 1_u64.rotate_left(word / STEP)));
             seen
         };
@@ -469,8 +469,4 @@ mod tests {
             assert_eq!(gather(word_bits(u64::from_le_bytes([byte, b' ', byte, b'a', byte, 0, byte, b'Z']))), expected * 0b0101_0101 | 0b1000_1000, "{byte}");
         }
     }
-}
-
-impl Needs {
-    pub(crate) fn raw(&self) -> Vec<&Need> { let mut v: Vec<(u32, &Need)> = self.by_item.iter().flatten().map(|(n, p)| (*p, n)).collect(); v.sort(); v.into_iter().map(|x| x.1).collect() }
 }

@@ -49,7 +49,6 @@ pub struct Matcher {
     disguised: [ItemId; 3],
     regexes: Vec<LazyRegex>,
     signals: Vec<u32>,
-    dbg: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -99,6 +98,9 @@ struct Work {
     seen: [Items; 2],
     /// The patterns that may match the text in work.
     live: Vec<u32>,
+    /// For each class the number of the last pass in which a live pattern or a guard wanted it.
+    wanted: Vec<u32>,
+    pass: u32,
     words: Words,
     events: Vec<Event>,
     /// For each class its first and last event, `NONE` if there is none.
@@ -129,6 +131,14 @@ const TELLING: [&str; 14] = [
     "ignore", "previous", "instructions", "instruction", "prompt", "system", "forget", "disregard", "override", "reveal", "guidelines", "restrictions",
     "bypass", "rules",
 ];
+
+#[cfg(test)]
+impl Scratch {
+    /// Bytes that the last decoder wrote.
+    pub(crate) fn decoded_len(&self) -> usize {
+        self.decoded.bytes.len().max(self.selectors.bytes.len())
+    }
+}
 
 impl Matcher {
     /// The signatures that ship, compiled on first use.
@@ -186,12 +196,11 @@ impl Matcher {
         } else {
             fold(text, canon, &mut verdict.signals);
         }
-        self.prefixes.look(&canon.text, ascii, &mut work.seen[0]);
         let dress = Dress::of(text.as_bytes());
         let mut pass = Pass { matcher: self, work, hits: &mut verdict.hits, role };
         if dress.emphasis > 1 && has_split_word(&canon.text) {
             pass.run_all(canon, 0, if canon.changed { Via::Normalized } else { Via::Plain });
-        } else if pass.ready(0) {
+        } else if pass.ready(canon, 0) {
             pass.run(canon, 0, if canon.changed { Via::Normalized } else { Via::Plain });
         }
         pass.disguised(text, canon, view, inner, decoded, dress);
@@ -307,18 +316,19 @@ impl Pass<'_> {
     }
 
     fn try_view(&mut self, canon: &Canon, via: Via) {
-        self.matcher.prefixes.look(&canon.text, false, &mut self.work.seen[1]);
         if has_long_word(&canon.text) {
             self.run_all(canon, 1, via);
-        } else if self.ready(1) {
+        } else if self.ready(canon, 1) {
             self.run(canon, 1, via);
         }
     }
 
     /// Whether stage one has seen enough in the text for some signature; leaves the patterns in question in `work.live`.
-    fn ready(&mut self, seen: usize) -> bool {
+    fn ready(&mut self, canon: &Canon, seen: usize) -> bool {
         let Work { seen: all, live, .. } = &mut *self.work;
-        let seen = &all[seen];
+        let seen = &mut all[seen];
+        let ascii = canon.offsets.is_empty() || canon.text.is_ascii();
+        self.matcher.prefixes.look(&canon.text, ascii, seen);
         self.matcher.needs.met(seen, live) || self.matcher.regexes.iter().any(|regex| seen.has(regex.item))
     }
 
@@ -362,7 +372,21 @@ impl Pass<'_> {
 impl Work {
     /// Cuts the text, finds its vocabulary and orders it by class.
     fn collect(&mut self, matcher: &Matcher, canon: &Canon) {
-        let Self { words, events, heads, next, guards, .. } = self;
+        let Self { words, events, heads, next, guards, live, wanted, pass, .. } = self;
+        wanted.resize(matcher.classes, 0);
+        *pass = pass.wrapping_add(1);
+        if *pass == 0 {
+            wanted.fill(0);
+            *pass = 1;
+        }
+        for pattern in live.iter() {
+            let pattern = &matcher.patterns[*pattern as usize];
+            for item in &matcher.items[pattern.items.start as usize..pattern.items.end as usize] {
+                for class in &matcher.item_classes[item.classes.start as usize..item.classes.end as usize] {
+                    wanted[usize::from(*class)] = *pass;
+                }
+            }
+        }
         words.cut(canon, &matcher.lexicon, &matcher.markers);
         // Only what the text before has touched is reset.
         for event in events.drain(..) {
@@ -372,8 +396,12 @@ impl Work {
         next.clear();
         guards.clear();
         words.events(&matcher.lexicon, |mut event| {
+            let is_guard = matcher.guards[usize::from(event.class)];
+            if !is_guard && wanted[usize::from(event.class)] != *pass {
+                return;
+            }
             event.last = event.last.min(words.tokens.len() as u32 - 1);
-            if matcher.guards[usize::from(event.class)] {
+            if is_guard {
                 guards.push((event.class, words.tokens[event.last as usize].position));
             }
             let index = events.len() as u32;
@@ -511,11 +539,11 @@ impl Classes {
         for name in &item.classes {
             classes.push(*self.by_name.get(name).ok_or_else(|| format!("class `{name}` is not defined"))?);
         }
-        if !item.terms.is_empty() {
-            let name = format!("={}", item.terms.join("|"));
+        for term in &item.terms {
+            let name = format!("={term}");
             classes.push(match self.by_name.get(&name) {
                 Some(class) => *class,
-                None => self.add(&name, item.terms.iter().cloned()),
+                None => self.add(&name, std::iter::once(term.clone())),
             });
         }
         Ok(classes)
@@ -564,7 +592,7 @@ impl Matcher {
                         of_items.push((of_item, item.gap));
                     }
                     patterns.push(Pattern { signature: index, items: first..pattern_items.len() as u32 });
-                    if !coverage.pattern(&of_items, &classes.terms) { eprintln!("UNCOVERED {} {pattern}", signature.id); }
+                    coverage.pattern(&of_items, &classes.terms);
                 }
             }
             for source in &signature.regex {
@@ -605,7 +633,6 @@ impl Matcher {
                 }
             }
         }
-        let dbg = coverage.dbg();
         let (prefixes, needs) = coverage.build()?;
         Ok(Self {
             lexicon: Lexicon::new(canonical_terms.iter().map(|(term, class)| (term.as_slice(), *class)), &misspelt),
@@ -621,7 +648,6 @@ impl Matcher {
             disguised,
             regexes,
             signals,
-            dbg,
         })
     }
 }
@@ -642,25 +668,4 @@ fn rotated(word: &str, shift: u8) -> String {
     fold_ascii(word, &mut plain);
     decode::rotate(&plain, &mut out, shift);
     String::from_utf8_lossy(&out.text).into_owned()
-}
-
-impl Matcher {
-    #[doc(hidden)]
-    pub fn profile<'a>(&self, texts: impl Iterator<Item = &'a str>) {
-        let (mut rows, mut met, mut bytes, mut metb) = (0, 0, 0, 0);
-        let mut canon = Canon::default();
-        let mut seen = Items::default();
-        let mut why = HashMap::<u32, usize>::new(); let mut live = Vec::new();
-        for t in texts {
-            rows += 1; bytes += t.len();
-            if t.is_ascii() { fold_ascii(t, &mut canon) } else { fold(t, &mut canon, &mut Signals::default()) }
-            self.prefixes.look(&canon.text, t.is_ascii(), &mut seen);
-            let m = self.needs.met(&seen, &mut live) || self.regexes.iter().any(|r| seen.has(r.item));
-            met += usize::from(m); if m { metb += t.len(); }
-            for w in &live { *why.entry(*w).or_default() += 1; }
-        }
-        let mut why: Vec<_> = why.into_iter().collect(); why.sort_by_key(|x| std::cmp::Reverse(x.1));
-        for (i, n) in why.iter().take(45) { eprintln!("{n} {} {:?}", self.signature(self.patterns[*i as usize].signature).id, self.needs.raw()[*i as usize].iter().map(|(o, d)| format!("{d} {}", self.dbg[usize::from(*o)].chars().take(90).collect::<String>())).collect::<Vec<_>>()); }
-        eprintln!("rows {rows} needs {met} bytes {bytes} met {metb}");
-    }
 }

@@ -182,6 +182,10 @@ impl Words {
                 self.tokens.push(Token { start: self.text.len() as u32, from: at as u32, to: at as u32 + 1, position });
                 return 1;
             }
+            // Inside `<!--` and the like a mark ends no sentence.
+            if bytes.get(at + 1).is_some_and(|next| matches!(next, b'-' | b'[')) {
+                return 0;
+            }
         }
         if ends_sentence(bytes, at) { SENTENCE } else { 0 }
     }
