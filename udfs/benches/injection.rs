@@ -20,17 +20,40 @@ use rand::{Rng, SeedableRng};
 const ROWS: usize = 8192;
 
 const OPENINGS: [&str; 8] = [
-    "Could you summarise", "Write a short note about", "Explain to a beginner", "Compare", "List three facts on", "Translate into French", "Draft a mail on", "What is known about",
+    "Could you summarise",
+    "Write a short note about",
+    "Explain to a beginner",
+    "Compare",
+    "List three facts on",
+    "Translate into French",
+    "Draft a mail on",
+    "What is known about",
 ];
 const SUBJECTS: [&str; 10] = [
-    "the quarterly report of the sales team", "how bread rises in a cold kitchen", "the history of the canal", "two ways to sort a large file", "a walk along the coast in March",
-    "the difference between loans and grants", "the care of old bicycles", "a plan for a school garden", "the colours of autumn leaves", "the timetable of the night train",
+    "the quarterly report of the sales team",
+    "how bread rises in a cold kitchen",
+    "the history of the canal",
+    "two ways to sort a large file",
+    "a walk along the coast in March",
+    "the difference between loans and grants",
+    "the care of old bicycles",
+    "a plan for a school garden",
+    "the colours of autumn leaves",
+    "the timetable of the night train",
 ];
 const ENDINGS: [&str; 6] = [
-    "keep it under two hundred words", "use plain language", "give numbers where they are known", "add a table at the end", "the audience is the finance team", "mention sources if there are any",
+    "keep it under two hundred words",
+    "use plain language",
+    "give numbers where they are known",
+    "add a table at the end",
+    "the audience is the finance team",
+    "mention sources if there are any",
 ];
 const SPECIAL: [&str; 4] = [
-    "What is the rule for filters in the search form?", "Our policy on travel changed, list the new limits.", "The prompt in my terminal shows the wrong branch.", "Instructions for the oven are missing.",
+    "What is the rule for filters in the search form?",
+    "Our policy on travel changed, list the new limits.",
+    "The prompt in my terminal shows the wrong branch.",
+    "Instructions for the oven are missing.",
 ];
 
 fn prompts() -> Vec<String> {
@@ -40,7 +63,12 @@ fn prompts() -> Vec<String> {
     for _ in 0..ROWS {
         let mut text = String::new();
         while text.len() < 500 {
-            text.push_str(&format!("{} {}; {}. ", pick(&OPENINGS), pick(&SUBJECTS), pick(&ENDINGS)));
+            text.push_str(&format!(
+                "{} {}; {}. ",
+                pick(&OPENINGS),
+                pick(&SUBJECTS),
+                pick(&ENDINGS)
+            ));
         }
         all.push(text);
     }
@@ -58,7 +86,9 @@ fn prompts() -> Vec<String> {
 
 fn call(function: &ScalarUDF, column: &ArrayRef) -> ColumnarValue {
     let kind = column.data_type().clone();
-    let result = function.return_type(std::slice::from_ref(&kind)).unwrap_or(DataType::Null);
+    let result = function
+        .return_type(std::slice::from_ref(&kind))
+        .unwrap_or(DataType::Null);
     let args = ScalarFunctionArgs {
         args: vec![ColumnarValue::Array(Arc::clone(column))],
         arg_fields: vec![Arc::new(Field::new("text", kind, true))],
@@ -74,14 +104,22 @@ fn functions(criterion: &mut Criterion) {
     let bytes: usize = texts.iter().map(String::len).sum();
     let layouts: [(&str, ArrayRef); 3] = [
         ("utf8", Arc::new(StringArray::from(texts.clone()))),
-        ("large_utf8", Arc::new(LargeStringArray::from(texts.clone()))),
-        ("utf8_view", Arc::new(StringViewArray::from_iter_values(&texts))),
+        (
+            "large_utf8",
+            Arc::new(LargeStringArray::from(texts.clone())),
+        ),
+        (
+            "utf8_view",
+            Arc::new(StringViewArray::from_iter_values(&texts)),
+        ),
     ];
     for function in injection::udfs() {
         let mut group = criterion.benchmark_group(function.name().to_owned());
         group.throughput(Throughput::Bytes(bytes as u64));
         for (layout, column) in &layouts {
-            group.bench_function(*layout, |bencher| bencher.iter(|| black_box(call(&function, column))));
+            group.bench_function(*layout, |bencher| {
+                bencher.iter(|| black_box(call(&function, column)))
+            });
         }
         group.finish();
     }
@@ -89,10 +127,17 @@ fn functions(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(bytes as u64));
     let (matcher, mut scratch) = (Matcher::builtin(), Scratch::default());
     group.bench_function("one thread", |bencher| {
-        bencher.iter(|| texts.iter().map(|text| matcher.scan(&mut scratch, text, Role::User).score).sum::<f64>());
+        bencher.iter(|| {
+            texts
+                .iter()
+                .map(|text| matcher.scan(&mut scratch, text, Role::User).score)
+                .sum::<f64>()
+        });
     });
     group.finish();
-    criterion.bench_function("compile signatures", |bencher| bencher.iter(|| Matcher::builtin_with("").expect("the shipped files are valid")));
+    criterion.bench_function("compile signatures", |bencher| {
+        bencher.iter(|| Matcher::builtin_with("").expect("the shipped files are valid"))
+    });
 }
 
 criterion_group!(benches, functions);
