@@ -39,8 +39,10 @@ const LOOKALIKES: &[(u8, &str)] = &[
 
 /// The table, sorted by letter for binary search.
 static TABLE: LazyLock<Vec<(char, u8)>> = LazyLock::new(|| {
-    let mut table: Vec<(char, u8)> =
-        LOOKALIKES.iter().flat_map(|(ascii, letters)| letters.chars().map(move |letter| (letter, *ascii))).collect();
+    let mut table: Vec<(char, u8)> = LOOKALIKES
+        .iter()
+        .flat_map(|(ascii, letters)| letters.chars().map(move |letter| (letter, *ascii)))
+        .collect();
     // The first line that names a letter wins.
     table.sort_by_key(|(letter, _)| *letter);
     table.dedup_by_key(|(letter, _)| *letter);
@@ -52,7 +54,10 @@ pub(crate) fn lookalike(letter: char) -> Option<u8> {
     if letter.is_ascii() {
         return None;
     }
-    TABLE.binary_search_by_key(&letter, |(key, _)| *key).ok().map(|at| TABLE[at].1)
+    TABLE
+        .binary_search_by_key(&letter, |(key, _)| *key)
+        .ok()
+        .map(|at| TABLE[at].1)
 }
 
 /// Whether `letter` belongs to a script that people write whole words in, so that only its neighbours tell whether it imitates Latin.

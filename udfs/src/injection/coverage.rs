@@ -1,7 +1,7 @@
 //! What stage one must have seen before a pattern can match: for each pattern its most telling items, as sets of word beginnings.
 //!
 //! An item is usable if every term in it has a word whose beginning is certain: a word that apostrophes may cut (`don't`), or a prefix
-//! shorter than the key, is not. Of the usable items the rarest two are asked for; how often words begin so in ordinary text comes with
+//! shorter than the key, is not. Of the usable items the rarest three are asked for, in their order and within the pattern's distance; how often words begin so in ordinary text comes with
 //! the vocabulary. This is a matter of speed alone: a wrong estimate never loses a match.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -38,9 +38,28 @@ enum Beginning {
 
 /// Words that are also written with an apostrophe, and what stands before it.
 const CUT: [(&str, &str); 22] = [
-    ("dont", "don"), ("cant", "can"), ("wont", "won"), ("isnt", "isn"), ("arent", "aren"), ("youre", "you"), ("theyre", "they"), ("im", "i"),
-    ("ive", "i"), ("id", "i"), ("ill", "i"), ("lets", "let"), ("whats", "what"), ("doesnt", "doesn"), ("didnt", "didn"), ("hasnt", "hasn"),
-    ("wasnt", "wasn"), ("mustnt", "mustn"), ("neednt", "needn"), ("weve", "we"), ("well", "we"), ("its", "it"),
+    ("dont", "don"),
+    ("cant", "can"),
+    ("wont", "won"),
+    ("isnt", "isn"),
+    ("arent", "aren"),
+    ("youre", "you"),
+    ("theyre", "they"),
+    ("im", "i"),
+    ("ive", "i"),
+    ("id", "i"),
+    ("ill", "i"),
+    ("lets", "let"),
+    ("whats", "what"),
+    ("doesnt", "doesn"),
+    ("didnt", "didn"),
+    ("hasnt", "hasn"),
+    ("wasnt", "wasn"),
+    ("mustnt", "mustn"),
+    ("neednt", "needn"),
+    ("weve", "we"),
+    ("well", "we"),
+    ("its", "it"),
 ];
 
 /// Words more than a pattern counts: an apostrophe makes two of one.
@@ -58,19 +77,32 @@ const RARE: u32 = 1;
 
 impl Coverage {
     pub(crate) fn new(frequency: BTreeMap<String, u32>, misspelt: Vec<String>) -> Self {
-        Self { frequency, misspelt, items: HashMap::new(), known: HashMap::new(), alone: Vec::new(), needs: Vec::new() }
+        Self {
+            frequency,
+            misspelt,
+            items: HashMap::new(),
+            known: HashMap::new(),
+            alone: Vec::new(),
+            needs: Vec::new(),
+        }
     }
 
-    /// Notes a pattern: `items` are the classes of each of its items, `terms` the folded terms of a class. Returns whether any of them can be asked for; if not, every
-    /// text goes on to stage two.
-    pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32)], terms: &[Vec<Vec<u8>>]) -> bool {
+    /// Notes a pattern: `items` are the classes of each of its items, `terms` the folded terms of a class. If none of them can be asked for, every text goes
+    /// on to stage two.
+    pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32)], terms: &[Vec<Vec<u8>>]) {
         let mut usable: Vec<(u32, usize, ItemId)> = Vec::new();
         for (at, (classes, _)) in items.iter().enumerate() {
             let known = match self.known.get(classes) {
                 Some(known) => *known,
                 None => {
-                    let terms: Vec<&[u8]> = classes.iter().flat_map(|class| &terms[usize::from(*class)]).map(Vec::as_slice).collect();
-                    let item = self.beginnings(&terms).map(|(frequency, beginnings)| (frequency, self.item(beginnings)));
+                    let terms: Vec<&[u8]> = classes
+                        .iter()
+                        .flat_map(|class| &terms[usize::from(*class)])
+                        .map(Vec::as_slice)
+                        .collect();
+                    let item = self
+                        .beginnings(&terms)
+                        .map(|(frequency, beginnings)| (frequency, self.item(beginnings)));
                     self.known.insert(classes.clone(), item);
                     item
                 }
@@ -81,7 +113,14 @@ impl Coverage {
         usable.truncate(ASKED);
         let rarest = usable.first().map(|(_, _, item)| *item);
         usable.sort_unstable_by_key(|(_, at, _)| *at);
-        let longest = |classes: &[Class]| classes.iter().flat_map(|class| &terms[usize::from(*class)]).map(|term| words_in(term)).max().unwrap_or(1);
+        let longest = |classes: &[Class]| {
+            classes
+                .iter()
+                .flat_map(|class| &terms[usize::from(*class)])
+                .map(|term| words_in(term))
+                .max()
+                .unwrap_or(1)
+        };
         let mut need: Need = usable.iter().map(|(_, _, item)| (*item, 0)).collect();
         for (at, pair) in usable.windows(2).enumerate() {
             // Everything that may stand between: gaps, terms of items not asked for, apostrophes that cut words.
@@ -91,12 +130,15 @@ impl Coverage {
             need[at].1 = words + gaps + SLACK;
         }
         self.needs.push((rarest, need));
-        rarest.is_some()
     }
 
     /// An item of its own for `words`.
     pub(crate) fn words<'a>(&mut self, words: impl Iterator<Item = &'a str>) -> ItemId {
-        self.item(words.map(|word| Beginning::Word(word.chars().take(PREFIX).collect())).collect())
+        self.item(
+            words
+                .map(|word| Beginning::Word(word.chars().take(PREFIX).collect()))
+                .collect(),
+        )
     }
 
     /// Words any of which leads to a closer look.
@@ -113,8 +155,12 @@ impl Coverage {
 
     fn frequency_of(&self, beginning: &Beginning) -> u32 {
         match beginning {
-            Beginning::Word(word) | Beginning::Stem(word) => self.frequency.get(word).copied().unwrap_or(RARE),
-            Beginning::Cut(word) => cut(word).map(|part| self.frequency.get(part).copied().unwrap_or(RARE)).sum(),
+            Beginning::Word(word) | Beginning::Stem(word) => {
+                self.frequency.get(word).copied().unwrap_or(RARE)
+            }
+            Beginning::Cut(word) => cut(word)
+                .map(|part| self.frequency.get(part).copied().unwrap_or(RARE))
+                .sum(),
             Beginning::Anywhere(_) => RARE,
         }
     }
@@ -132,8 +178,10 @@ impl Coverage {
             }
         }
         // Each time the word that is cheapest for the terms it stands for.
-        let mut order: Vec<(u32, &Beginning, &Vec<usize>)> =
-            covers.iter().map(|(word, of)| (self.frequency_of(word) * 1000 / of.len() as u32, word, of)).collect();
+        let mut order: Vec<(u32, &Beginning, &Vec<usize>)> = covers
+            .iter()
+            .map(|(word, of)| (self.frequency_of(word) * 1000 / of.len() as u32, word, of))
+            .collect();
         order.sort_unstable();
         let mut open = vec![true; terms.len()];
         let (mut chosen, mut sum) = (BTreeSet::new(), 0);
@@ -147,7 +195,6 @@ impl Coverage {
         Some((sum, chosen))
     }
 
-    pub(crate) fn dbg(&self) -> Vec<String> { let mut v = vec![String::new(); self.items.len()]; for (b, i) in &self.items { v[usize::from(*i)] = format!("{:?}", b.iter().take(25).map(|b| match b { Beginning::Word(w) | Beginning::Anywhere(w) | Beginning::Cut(w) | Beginning::Stem(w) => w.as_str() }).collect::<Vec<_>>()); } v }
     /// The searchers, and the needs of all patterns.
     ///
     /// # Errors
@@ -163,14 +210,22 @@ impl Coverage {
                 match beginning {
                     Beginning::Word(word) => {
                         keys.entry(key(word.as_bytes())).or_default().push(*item);
-                        for known in self.misspelt.iter().filter(|known| known.starts_with(word.as_str())) {
+                        for known in self
+                            .misspelt
+                            .iter()
+                            .filter(|known| known.starts_with(word.as_str()))
+                        {
                             for variant in misspellings(known) {
                                 keys.entry(key(variant.as_bytes())).or_default().push(*item);
                             }
                         }
                     }
-                    Beginning::Cut(word) => cut(word).for_each(|part| keys.entry(key(part.as_bytes())).or_default().push(*item)),
-                    Beginning::Stem(stem) => keys.entry(stem_key(key(stem.as_bytes()))).or_default().push(*item),
+                    Beginning::Cut(word) => cut(word)
+                        .for_each(|part| keys.entry(key(part.as_bytes())).or_default().push(*item)),
+                    Beginning::Stem(stem) => keys
+                        .entry(stem_key(key(stem.as_bytes())))
+                        .or_default()
+                        .push(*item),
                     Beginning::Anywhere(text) => unspaced.entry(text).or_default().push(*item),
                 }
             }
@@ -180,28 +235,39 @@ impl Coverage {
             items.dedup();
         }
         let count = self.items.len();
-        let prefixes = Prefixes::new(&keys, unspaced.into_iter().collect(), count).map_err(|error| SignatureError::of("vocabulary", error.to_string()))?;
+        let prefixes = Prefixes::new(&keys, unspaced.into_iter().collect(), count)
+            .map_err(|error| SignatureError::of("vocabulary", error.to_string()))?;
         Ok((prefixes, Needs::new(self.needs, count)))
     }
 }
 
 /// The words of a term whose beginning is certain.
 fn certain(term: &[u8]) -> Vec<Beginning> {
-    let Ok(text) = std::str::from_utf8(term) else { return Vec::new() };
+    let Ok(text) = std::str::from_utf8(term) else {
+        return Vec::new();
+    };
     if term.len() >= 4 && matches!(term[0], b'<' | b'[') && text.is_ascii() {
         return vec![Beginning::Stem(text[..4].to_owned())];
     }
-    if let Some(unspaced) = text.split([' ', '*']).filter(|part| part.chars().any(is_unspaced)).max_by_key(|part| part.len()) {
+    if let Some(unspaced) = text
+        .split([' ', '*'])
+        .filter(|part| part.chars().any(is_unspaced))
+        .max_by_key(|part| part.len())
+    {
         return vec![Beginning::Anywhere(unspaced.to_owned())];
     }
-    let words = text.split(|letter: char| letter.is_ascii() && !letter.is_ascii_alphanumeric() && letter != '*' && letter != '\'');
+    let words = text.split(|letter: char| {
+        letter.is_ascii() && !letter.is_ascii_alphanumeric() && letter != '*' && letter != '\''
+    });
     words
         .filter(|word| !word.is_empty() && !word.contains('\''))
         .filter_map(|word| match word.strip_suffix('*') {
             Some(stem) if stem.len() + 1 < PREFIX => None,
             Some(stem) if stem.len() < PREFIX => Some(Beginning::Stem(stem.to_owned())),
             Some(stem) => Some(Beginning::Word(beginning(stem))),
-            None if CUT.iter().any(|(whole, _)| *whole == word) && !text.starts_with(|first: char| first.is_ascii_punctuation()) => {
+            None if CUT.iter().any(|(whole, _)| *whole == word)
+                && !text.starts_with(|first: char| first.is_ascii_punctuation()) =>
+            {
                 Some(Beginning::Cut(word.to_owned()))
             }
             None => Some(Beginning::Word(beginning(word))),
@@ -211,12 +277,19 @@ fn certain(term: &[u8]) -> Vec<Beginning> {
 
 /// `word`, and what an apostrophe leaves of it.
 fn cut(word: &str) -> impl Iterator<Item = &str> {
-    CUT.iter().filter(move |(whole, _)| *whole == word).map(|(_, part)| *part).chain([word])
+    CUT.iter()
+        .filter(move |(whole, _)| *whole == word)
+        .map(|(_, part)| *part)
+        .chain([word])
 }
 
 /// As much of a word as a key holds. A key may cut a character, a `String` may not: other scripts are kept whole here.
 fn beginning(word: &str) -> String {
-    if word.len() > PREFIX && word.is_ascii() { word[..PREFIX].to_owned() } else { word.to_owned() }
+    if word.len() > PREFIX && word.is_ascii() {
+        word[..PREFIX].to_owned()
+    } else {
+        word.to_owned()
+    }
 }
 
 fn is_unspaced(letter: char) -> bool {
@@ -236,7 +309,9 @@ fn misspellings(word: &str) -> Vec<String> {
         if at + 1 < swapped.len() {
             swapped.swap(at, at + 1);
         }
-        all.extend([missing, doubled, swapped].map(|letters| letters.into_iter().collect::<String>()));
+        all.extend(
+            [missing, doubled, swapped].map(|letters| letters.into_iter().collect::<String>()),
+        );
     }
     all
 }
@@ -247,17 +322,42 @@ mod tests {
 
     #[test]
     fn the_words_that_are_rarest_together_stand_for_the_terms() {
-        let coverage = Coverage::new([("full".to_owned(), 50), ("promp".to_owned(), 90)].into(), Vec::new());
+        let coverage = Coverage::new(
+            [
+                ("full".to_owned(), 50),
+                ("whole".to_owned(), 60),
+                ("promp".to_owned(), 90),
+            ]
+            .into(),
+            Vec::new(),
+        );
         let word = |text: &str| Beginning::Word(text.to_owned());
-        let of = |terms: &[&str]| coverage.beginnings(&terms.iter().map(|term| term.as_bytes()).collect::<Vec<_>>());
+        let of = |terms: &[&str]| {
+            coverage.beginnings(&terms.iter().map(|term| term.as_bytes()).collect::<Vec<_>>())
+        };
         assert_eq!(of(&["full prompt"]), Some((50, [word("full")].into())));
         // One common word for two terms is cheaper than two words.
-        assert_eq!(of(&["full prompt", "whole prompt", "prompt"]), Some((90, [word("promp")].into())));
+        assert_eq!(
+            of(&["full prompt", "whole prompt", "prompt"]),
+            Some((90, [word("promp")].into()))
+        );
         assert_eq!(of(&["instruction*"]), Some((1, [word("instr")].into())));
-        assert_eq!(of(&["evil*"]), Some((1, [Beginning::Stem("evil".to_owned())].into())));
+        assert_eq!(
+            of(&["evil*"]),
+            Some((1, [Beginning::Stem("evil".to_owned())].into()))
+        );
         assert_eq!(of(&["rules", "gpt*"]), None);
-        assert_eq!(of(&["dont"]), Some((2, [Beginning::Cut("dont".to_owned())].into())));
-        assert_eq!(of(&["\u{5ffd}\u{7565}"]), Some((1, [Beginning::Anywhere("\u{5ffd}\u{7565}".to_owned())].into())));
+        assert_eq!(
+            of(&["dont"]),
+            Some((2, [Beginning::Cut("dont".to_owned())].into()))
+        );
+        assert_eq!(
+            of(&["\u{5ffd}\u{7565}"]),
+            Some((
+                1,
+                [Beginning::Anywhere("\u{5ffd}\u{7565}".to_owned())].into()
+            ))
+        );
     }
 
     #[test]

@@ -51,17 +51,23 @@ impl Decoded {
         let text = match std::str::from_utf8(&self.bytes) {
             Ok(text) => text,
             // A cut at the cap, or one damaged end, does not spoil the rest.
-            Err(error) if error.valid_up_to() * 10 >= self.bytes.len() * 9 => std::str::from_utf8(&self.bytes[..error.valid_up_to()]).ok()?,
+            Err(error) if error.valid_up_to() * 10 >= self.bytes.len() * 9 => {
+                std::str::from_utf8(&self.bytes[..error.valid_up_to()]).ok()?
+            }
             Err(_) => return None,
         };
-        let printable = text.chars().filter(|letter| !letter.is_control() || letter.is_whitespace()).count();
+        let printable = text
+            .chars()
+            .filter(|letter| !letter.is_control() || letter.is_whitespace())
+            .count();
         (text.len() >= 5 && printable * 10 >= text.chars().count() * 9).then_some(text)
     }
 }
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-const LENIENT: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true);
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
 
 /// Shortest run that is tried as Base64 or hexadecimal: 12 bytes of text, or 8.
 pub(crate) const SHORTEST_RUN: usize = 16;
@@ -72,14 +78,29 @@ pub(crate) fn runs(bytes: &[u8], scratch: &mut Decoded, mut found: impl FnMut(&D
     let mut budget = MAX_DECODED;
     let mut encoded: Vec<u8> = Vec::new();
     for _ in 0..MAX_RUNS {
-        let Some(run) = long_run(bytes, from, SHORTEST_RUN) else { return };
+        let Some(run) = long_run(bytes, from, SHORTEST_RUN) else {
+            return;
+        };
         from = run.end;
         encoded.clear();
         encoded.extend(bytes[run.clone()].iter().take(budget * 2));
         // A wrapped block: full lines follow with nothing but the line end between.
-        while run.len() >= 60 && encoded.len() < budget * 2 && bytes.get(from).is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-            let start = from + bytes[from..].iter().take(2).take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
-            let length = bytes[start..].iter().position(|byte| !super::gates::is_run_byte(*byte)).unwrap_or(bytes.len() - start);
+        while run.len() >= 60
+            && encoded.len() < budget * 2
+            && bytes
+                .get(from)
+                .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
+        {
+            let start = from
+                + bytes[from..]
+                    .iter()
+                    .take(2)
+                    .take_while(|byte| matches!(byte, b'\n' | b'\r'))
+                    .count();
+            let length = bytes[start..]
+                .iter()
+                .position(|byte| !super::gates::is_run_byte(*byte))
+                .unwrap_or(bytes.len() - start);
             if length == 0 {
                 break;
             }
@@ -88,10 +109,16 @@ pub(crate) fn runs(bytes: &[u8], scratch: &mut Decoded, mut found: impl FnMut(&D
         }
         for hex in [true, false] {
             scratch.clear();
-            let ok = if hex { hex_run(&encoded, scratch) } else { base64_run(&mut encoded, scratch) };
+            let ok = if hex {
+                hex_run(&encoded, scratch)
+            } else {
+                base64_run(&mut encoded, scratch)
+            };
             if ok && scratch.text().is_some() {
                 scratch.offsets.clear();
-                scratch.offsets.resize(scratch.bytes.len(), run.start as u32);
+                scratch
+                    .offsets
+                    .resize(scratch.bytes.len(), run.start as u32);
                 scratch.end = from;
                 found(scratch, hex);
                 break;
@@ -109,7 +136,11 @@ fn hex_run(encoded: &[u8], out: &mut Decoded) -> bool {
     if digits.len() % 2 == 1 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return false;
     }
-    out.bytes.extend(digits.chunks_exact(2).filter_map(|pair| Some(hex_digit(pair[0])? << 4 | hex_digit(pair[1])?)));
+    out.bytes.extend(
+        digits
+            .chunks_exact(2)
+            .filter_map(|pair| Some(hex_digit(pair[0])? << 4 | hex_digit(pair[1])?)),
+    );
     true
 }
 
@@ -134,7 +165,10 @@ fn base64_run(encoded: &mut Vec<u8>, out: &mut Decoded) -> bool {
         encoded.pop();
     }
     // Words of one case are words: Base64 of text mixes cases.
-    if encoded.len() < SHORTEST_RUN - 2 || !encoded.iter().any(u8::is_ascii_uppercase) || !encoded.iter().any(u8::is_ascii_lowercase) {
+    if encoded.len() < SHORTEST_RUN - 2
+        || !encoded.iter().any(u8::is_ascii_uppercase)
+        || !encoded.iter().any(u8::is_ascii_lowercase)
+    {
         return false;
     }
     BASE64.decode_vec(&encoded, &mut out.bytes).is_ok()
@@ -174,16 +208,31 @@ enum Escape {
 fn escape_at(bytes: &[u8], at: usize) -> Option<(Escape, usize)> {
     let rest = &bytes[at..];
     match rest.first()? {
-        b'%' => Some((Escape::Byte(hex_digit(*rest.get(1)?)? << 4 | hex_digit(*rest.get(2)?)?), 3)),
+        b'%' => Some((
+            Escape::Byte(hex_digit(*rest.get(1)?)? << 4 | hex_digit(*rest.get(2)?)?),
+            3,
+        )),
         b'\\' => {
             let (digits, skip) = match (rest.get(1)?, rest.get(2)) {
                 (b'x', _) => (2, 2),
-                (b'u', Some(b'{')) => (rest.iter().skip(3).take(6).take_while(|byte| byte.is_ascii_hexdigit()).count(), 3),
+                (b'u', Some(b'{')) => (
+                    rest.iter()
+                        .skip(3)
+                        .take(6)
+                        .take_while(|byte| byte.is_ascii_hexdigit())
+                        .count(),
+                    3,
+                ),
                 (b'u', _) => (4, 2),
                 (b'n' | b't' | b'r', _) => return Some((Escape::Byte(b' '), 2)),
                 _ => return None,
             };
-            let code = rest.get(skip..skip + digits)?.iter().try_fold(0_u32, |code, byte| Some(code << 4 | u32::from(hex_digit(*byte)?)))?;
+            let code = rest
+                .get(skip..skip + digits)?
+                .iter()
+                .try_fold(0_u32, |code, byte| {
+                    Some(code << 4 | u32::from(hex_digit(*byte)?))
+                })?;
             let close = usize::from(skip == 3);
             (digits > 0).then_some((Escape::Char(char::from_u32(code)?), skip + digits + close))
         }
@@ -220,7 +269,11 @@ pub(crate) fn codes(bytes: &[u8], out: &mut Decoded) -> bool {
     let mut any = false;
     let mut base = 0;
     while at < bytes.len() && !out.is_full() {
-        let end = at + bytes[at..].iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(bytes.len() - at);
+        let end = at
+            + bytes[at..]
+                .iter()
+                .position(|byte| !byte.is_ascii_alphanumeric())
+                .unwrap_or(bytes.len() - at);
         let word = &bytes[at..end];
         let code = code_word(word, base);
         match code {
@@ -229,7 +282,11 @@ pub(crate) fn codes(bytes: &[u8], out: &mut Decoded) -> bool {
                 pending.push((byte, at));
                 at = end;
                 // Codes are divided by one blank or comma.
-                at += bytes[at..].iter().take(3).take_while(|byte| matches!(byte, b' ' | b',' | b'\n')).count();
+                at += bytes[at..]
+                    .iter()
+                    .take(3)
+                    .take_while(|byte| matches!(byte, b' ' | b',' | b'\n'))
+                    .count();
                 continue;
             }
             _ => {}
@@ -272,15 +329,53 @@ fn code_word(word: &[u8], base: u32) -> Option<(u8, u32)> {
     };
     let code = u8::from_str_radix(digits, as_base).ok()?;
     // A run that began with pairs of digits may turn out decimal: the first word of three digits decides for the rest.
-    Some((code, if as_base == 16 && word.len() == 2 && word.iter().all(u8::is_ascii_digit) { base } else { as_base }))
+    Some((
+        code,
+        if as_base == 16 && word.len() == 2 && word.iter().all(u8::is_ascii_digit) {
+            base
+        } else {
+            as_base
+        },
+    ))
 }
 
 const MORSE: [(&[u8], u8); 36] = [
-    (b".-", b'a'), (b"-...", b'b'), (b"-.-.", b'c'), (b"-..", b'd'), (b".", b'e'), (b"..-.", b'f'), (b"--.", b'g'), (b"....", b'h'),
-    (b"..", b'i'), (b".---", b'j'), (b"-.-", b'k'), (b".-..", b'l'), (b"--", b'm'), (b"-.", b'n'), (b"---", b'o'), (b".--.", b'p'),
-    (b"--.-", b'q'), (b".-.", b'r'), (b"...", b's'), (b"-", b't'), (b"..-", b'u'), (b"...-", b'v'), (b".--", b'w'), (b"-..-", b'x'),
-    (b"-.--", b'y'), (b"--..", b'z'), (b"-----", b'0'), (b".----", b'1'), (b"..---", b'2'), (b"...--", b'3'), (b"....-", b'4'),
-    (b".....", b'5'), (b"-....", b'6'), (b"--...", b'7'), (b"---..", b'8'), (b"----.", b'9'),
+    (b".-", b'a'),
+    (b"-...", b'b'),
+    (b"-.-.", b'c'),
+    (b"-..", b'd'),
+    (b".", b'e'),
+    (b"..-.", b'f'),
+    (b"--.", b'g'),
+    (b"....", b'h'),
+    (b"..", b'i'),
+    (b".---", b'j'),
+    (b"-.-", b'k'),
+    (b".-..", b'l'),
+    (b"--", b'm'),
+    (b"-.", b'n'),
+    (b"---", b'o'),
+    (b".--.", b'p'),
+    (b"--.-", b'q'),
+    (b".-.", b'r'),
+    (b"...", b's'),
+    (b"-", b't'),
+    (b"..-", b'u'),
+    (b"...-", b'v'),
+    (b".--", b'w'),
+    (b"-..-", b'x'),
+    (b"-.--", b'y'),
+    (b"--..", b'z'),
+    (b"-----", b'0'),
+    (b".----", b'1'),
+    (b"..---", b'2'),
+    (b"...--", b'3'),
+    (b"....-", b'4'),
+    (b".....", b'5'),
+    (b"-....", b'6'),
+    (b"--...", b'7'),
+    (b"---..", b'8'),
+    (b"----.", b'9'),
 ];
 
 /// Reads runs of at least six Morse letters; `/` or a wide gap divides words.
@@ -290,8 +385,15 @@ pub(crate) fn morse(bytes: &[u8], out: &mut Decoded) -> bool {
     let mut run = 0;
     let mut longest = 0;
     while at < bytes.len() && !out.is_full() {
-        let end = at + bytes[at..].iter().take(6).position(|byte| !matches!(byte, b'.' | b'-')).unwrap_or(bytes[at..].len().min(6));
-        let bounded = bytes.get(end).is_none_or(|byte| matches!(byte, b' ' | b'/' | b'\n' | b'|'));
+        let end = at
+            + bytes[at..]
+                .iter()
+                .take(6)
+                .position(|byte| !matches!(byte, b'.' | b'-'))
+                .unwrap_or(bytes[at..].len().min(6));
+        let bounded = bytes
+            .get(end)
+            .is_none_or(|byte| matches!(byte, b' ' | b'/' | b'\n' | b'|'));
         match MORSE.iter().find(|(code, _)| *code == &bytes[at..end]) {
             Some((_, letter)) if bounded => {
                 out.push(*letter, at);
@@ -347,7 +449,10 @@ pub(crate) fn join_spaced(canon: &Canon, out: &mut Canon) -> bool {
             let separator = bytes[at + 1];
             while at < end {
                 if bytes[at] == separator || bytes[at] == b' ' {
-                    let gap = bytes[at..end].iter().take_while(|byte| **byte == separator || **byte == b' ').count();
+                    let gap = bytes[at..end]
+                        .iter()
+                        .take_while(|byte| **byte == separator || **byte == b' ')
+                        .count();
                     // One separator joins; more of them, or blanks among other separators, divide.
                     if gap > 1 || (separator != b' ' && bytes[at] == b' ') {
                         push_byte(canon, out, b' ', at);
@@ -376,7 +481,13 @@ fn push_byte(canon: &Canon, out: &mut Canon, byte: u8, at: usize) {
 fn spaced_run(bytes: &[u8], at: usize) -> Option<usize> {
     let separator = *bytes.get(at + 1)?;
     let begins = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
-    if !begins || !bytes[at].is_ascii_alphanumeric() || !matches!(separator, b' ' | b'.' | b'-' | b'_' | b'|' | b'/' | b',' | b'*' | b'~' | b'+') {
+    if !begins
+        || !bytes[at].is_ascii_alphanumeric()
+        || !matches!(
+            separator,
+            b' ' | b'.' | b'-' | b'_' | b'|' | b'/' | b',' | b'*' | b'~' | b'+'
+        )
+    {
         return None;
     }
     let mut end = at;
@@ -388,8 +499,17 @@ fn spaced_run(bytes: &[u8], at: usize) -> Option<usize> {
             break;
         }
         let after = bytes.get(end + 1).copied();
-        let gap = bytes[end + 1..].iter().take(4).take_while(|byte| **byte == separator || **byte == b' ').count();
+        let gap = bytes[end + 1..]
+            .iter()
+            .take(4)
+            .take_while(|byte| **byte == separator || **byte == b' ')
+            .count();
         if gap == 0 && after.is_some() {
+            // The last letter of the run stands before some other sign; a letter that goes on begins a word.
+            if after.is_some_and(|next| next.is_ascii() && !next.is_ascii_alphanumeric()) {
+                letters += usize::from(unit.is_ascii_alphanumeric());
+                end += 1;
+            }
             break;
         }
         letters += usize::from(unit.is_ascii_alphanumeric());
@@ -419,9 +539,14 @@ pub(crate) fn join_quoted(canon: &Canon, out: &mut Canon) -> bool {
         }
         // A piece ends with its quote before a separator, so that an apostrophe does not end it.
         let ends = |(index, byte): &(usize, &u8)| {
-            **byte == quote && bytes.get(at + 1 + index + 1).is_none_or(|next| matches!(next, b';' | b',' | b' ' | b'+' | b')' | b']' | b'\n'))
+            **byte == quote
+                && bytes.get(at + 1 + index + 1).is_none_or(|next| {
+                    matches!(next, b';' | b',' | b' ' | b'+' | b')' | b']' | b'\n')
+                })
         };
-        let Some((length, _)) = bytes[at + 1..].iter().enumerate().take(2048).find(ends) else { break };
+        let Some((length, _)) = bytes[at + 1..].iter().enumerate().take(2048).find(ends) else {
+            break;
+        };
         for index in at + 1..=at + length {
             push_byte(canon, out, bytes[index], index);
         }
@@ -469,41 +594,66 @@ mod tests {
 
     fn decoded_runs(text: &str) -> Vec<String> {
         let mut all = Vec::new();
-        runs(text.as_bytes(), &mut Decoded::default(), |found, _| all.push(plain(found).to_owned()));
+        runs(text.as_bytes(), &mut Decoded::default(), |found, _| {
+            all.push(plain(found).to_owned())
+        });
         all
     }
 
     #[test]
     fn base64_and_hex_runs_are_decoded_where_they_stand() {
         // From Python: base64.b64encode(b"open the pod bay doors"), b"open the doors".hex().
-        assert_eq!(decoded_runs("x: b3BlbiB0aGUgcG9kIGJheSBkb29ycw== y"), ["open the pod bay doors"]);
-        assert_eq!(decoded_runs("payload=b3BlbiB0aGUgcG9kIGJheSBkb29ycw=="), ["open the pod bay doors"]);
-        assert_eq!(decoded_runs("6f70656e2074686520646f6f7273"), ["open the doors"]);
+        assert_eq!(
+            decoded_runs("x: b3BlbiB0aGUgcG9kIGJheSBkb29ycw== y"),
+            ["open the pod bay doors"]
+        );
+        assert_eq!(
+            decoded_runs("payload=b3BlbiB0aGUgcG9kIGJheSBkb29ycw=="),
+            ["open the pod bay doors"]
+        );
+        assert_eq!(
+            decoded_runs("6f70656e2074686520646f6f7273"),
+            ["open the doors"]
+        );
         assert!(decoded_runs("internationalization of communication-protocols").is_empty());
     }
 
     #[test]
     fn escapes_of_four_kinds_are_decoded() {
         let mut out = Decoded::default();
-        assert!(unescape(br"%68i \x68i \u0068i &#104;i &#x68;i &lt;", &mut out, 6));
+        assert!(unescape(
+            br"%68i \x68i \u0068i &#104;i &#x68;i &lt;",
+            &mut out,
+            6
+        ));
         assert_eq!(plain(&out), "hi hi hi hi hi <");
         assert!(!unescape(b"100% of 5 & 6", &mut out, 1));
     }
 
     #[test]
     fn character_codes_in_three_bases_are_decoded() {
-        for text in ["68 65 6c 6c 6f 21", "104 101 108 108 111 33", "01101000 01100101 01101100 01101100 01101111 00100001"] {
+        for text in [
+            "68 65 6c 6c 6f 21",
+            "104 101 108 108 111 33",
+            "01101000 01100101 01101100 01101100 01101111 00100001",
+        ] {
             let mut out = Decoded::default();
             assert!(codes(text.as_bytes(), &mut out), "{text}");
             assert_eq!(plain(&out).trim(), "hello!", "{text}");
         }
-        assert!(!codes(b"in 1999 we had 12 cats and 11 dogs", &mut Decoded::default()));
+        assert!(!codes(
+            b"in 1999 we had 12 cats and 11 dogs",
+            &mut Decoded::default()
+        ));
     }
 
     #[test]
     fn morse_is_read_and_an_ellipsis_is_not() {
         let mut out = Decoded::default();
-        assert!(morse(b"say .... . .-.. .-.. --- / - .... . .-. .", &mut out));
+        assert!(morse(
+            b"say .... . .-.. .-.. --- / - .... . .-. .",
+            &mut out
+        ));
         assert_eq!(plain(&out).trim(), "hello there");
         assert!(!morse(b"well... so - yes -- or --- no", &mut out));
     }
@@ -535,7 +685,8 @@ mod tests {
 
     #[test]
     fn rotations_and_atbash_are_their_own_inverse() {
-        let (mut canon, mut once, mut twice) = (Canon::default(), Canon::default(), Canon::default());
+        let (mut canon, mut once, mut twice) =
+            (Canon::default(), Canon::default(), Canon::default());
         fold_ascii("Hello, World", &mut canon);
         for shift in [13, 26] {
             rotate(&canon, &mut once, shift);

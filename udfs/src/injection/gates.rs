@@ -24,7 +24,7 @@ pub(crate) struct Items {
 const STEP: u32 = 2;
 
 impl Items {
-    fn clear(&mut self, items: usize) {
+    fn reset(&mut self, items: usize) {
         if self.places.len() != items {
             self.words = vec![0; items.div_ceil(64)];
             self.places = vec![0; items];
@@ -45,7 +45,9 @@ impl Items {
 
     /// Whether `item` was seen.
     pub(crate) fn has(&self, item: ItemId) -> bool {
-        self.words.get(usize::from(item) / 64).is_some_and(|word| word >> (item % 64) & 1 == 1)
+        self.words
+            .get(usize::from(item) / 64)
+            .is_some_and(|word| word >> (item % 64) & 1 == 1)
     }
 
     fn iter(&self) -> impl Iterator<Item = ItemId> {
@@ -156,7 +158,11 @@ impl Prefixes {
     ///
     /// # Errors
     /// If the automaton for unspaced terms cannot be built.
-    pub(crate) fn new(by_key: &HashMap<u64, Vec<ItemId>>, unspaced: Vec<(&str, Vec<ItemId>)>, items: usize) -> Result<Self, BuildError> {
+    pub(crate) fn new(
+        by_key: &HashMap<u64, Vec<ItemId>>,
+        unspaced: Vec<(&str, Vec<ItemId>)>,
+        items: usize,
+    ) -> Result<Self, BuildError> {
         let mut filter = vec![0; 1 << 10];
         let mut keys: HashMap<u64, (u32, u32), _> = HashMap::default();
         let mut ids = Vec::new();
@@ -171,14 +177,23 @@ impl Prefixes {
             None
         } else {
             let searcher = AhoCorasick::new(unspaced.iter().map(|(term, _)| term))?;
-            Some((searcher, unspaced.into_iter().map(|(_, items)| items).collect()))
+            Some((
+                searcher,
+                unspaced.into_iter().map(|(_, items)| items).collect(),
+            ))
         };
-        Ok(Self { filter, keys, ids, unspaced, items })
+        Ok(Self {
+            filter,
+            keys,
+            ids,
+            unspaced,
+            items,
+        })
     }
 
     /// Writes to `seen` the items whose words occur in `text`, in any case of ASCII letters.
     pub(crate) fn look(&self, text: &[u8], ascii: bool, seen: &mut Items) {
-        seen.clear(self.items);
+        seen.reset(self.items);
         let mut at = 0;
         let mut before = 0;
         let mut count = 0;
@@ -195,9 +210,7 @@ impl Prefixes {
             before = self.block(&end, before, &mut count, seen);
             at += length;
         }
-        if !ascii
-            && let Some((searcher, items)) = &self.unspaced
-        {
+        if !ascii && let Some((searcher, items)) = &self.unspaced {
             for found in searcher.find_overlapping_iter(text) {
                 for item in &items[found.pattern().as_usize()] {
                     seen.insert(*item, u64::MAX);
@@ -220,7 +233,11 @@ impl Prefixes {
     /// Looks at the words that begin in the first 64 of 72 bytes. `before` is 1 if the byte before belongs to a word, `count`
     /// the words before.
     fn block(&self, bytes: &[u8], before: u64, count: &mut u32, seen: &mut Items) -> u64 {
-        let load = |at: usize| bytes.get(at..at + 8).map_or(0, |eight| u64::from_le_bytes(eight.try_into().unwrap_or_default()));
+        let load = |at: usize| {
+            bytes.get(at..at + 8).map_or(0, |eight| {
+                u64::from_le_bytes(eight.try_into().unwrap_or_default())
+            })
+        };
         let mut words = 0;
         for part in 0..8 {
             words |= gather(word_bits(load(part * 8))) << (part * 8);
@@ -248,7 +265,7 @@ impl Prefixes {
             let place = 1_u64.rotate_left(*count / STEP);
             *count = count.wrapping_add(1);
             self.found(key, place, seen);
-            if length == PREFIX {
+            if length + 1 >= PREFIX {
                 self.found(stem_key(key), place, seen);
             }
         }
@@ -287,7 +304,12 @@ impl Needs {
         live.clear();
         live.extend_from_slice(&self.open);
         for item in seen.iter() {
-            live.extend(self.by_item[usize::from(item)].iter().filter(|(need, _)| seen.in_order(need)).map(|(_, pattern)| *pattern));
+            live.extend(
+                self.by_item[usize::from(item)]
+                    .iter()
+                    .filter(|(need, _)| seen.in_order(need))
+                    .map(|(_, pattern)| *pattern),
+            );
         }
         !live.is_empty()
     }
@@ -343,7 +365,11 @@ impl Dress {
             );
             spaced += u8::from((a == c) & (a < b'0') & (b > b'/'));
             numbers += u8::from(digit & (b == b' '));
-            morse += u8::from(((a == b'.') | (a == b'-')) & ((b == b'.') | (b == b'-') | (b == b' ')) & (c < b'0'));
+            morse += u8::from(
+                ((a == b'.') | (a == b'-'))
+                    & ((b == b'.') | (b == b'-') | (b == b' '))
+                    & (c < b'0'),
+            );
             emphasis += u8::from(((a == b'*') | (a == b'>')) & next_letter);
             joins += u8::from((a == b'+') & ((b == b' ') | (b == b'"') | (b == b'\'')));
         }
@@ -370,7 +396,8 @@ static RUN: [bool; 256] = {
     let mut at = 0;
     while at < 256 {
         let byte = at as u8;
-        table[at] = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-');
+        table[at] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-');
         at += 1;
     }
     table
@@ -382,10 +409,15 @@ static RUN: [bool; 256] = {
 pub(crate) fn long_run(bytes: &[u8], from: usize, least: usize) -> Option<std::ops::Range<usize>> {
     let mut start = from;
     while start + least <= bytes.len() {
-        match bytes[start..start + least].iter().rposition(|byte| !is_run_byte(*byte)) {
+        match bytes[start..start + least]
+            .iter()
+            .rposition(|byte| !is_run_byte(*byte))
+        {
             Some(broken) => start += broken + 1,
             None => {
-                let more = bytes[start + least..].iter().position(|byte| !is_run_byte(*byte));
+                let more = bytes[start + least..]
+                    .iter()
+                    .position(|byte| !is_run_byte(*byte));
                 return Some(start..more.map_or(bytes.len(), |more| start + least + more));
             }
         }
@@ -420,7 +452,10 @@ mod tests {
     fn long_runs_are_found_wherever_they_begin() {
         for pad in 0..30 {
             let text = format!("{}{} end", "a ".repeat(pad), "x".repeat(24));
-            assert_eq!(long_run(text.as_bytes(), 0, 24), Some(pad * 2..pad * 2 + 24));
+            assert_eq!(
+                long_run(text.as_bytes(), 0, 24),
+                Some(pad * 2..pad * 2 + 24)
+            );
             assert_eq!(long_run(text.as_bytes(), 0, 25), None);
         }
     }
@@ -430,8 +465,10 @@ mod tests {
         let needs = Needs::new(vec![(Some(0), vec![(0, 4), (1, 0)])], 2);
         let seen = |places: &[(ItemId, u32)]| {
             let mut seen = Items::default();
-            seen.clear(2);
-            places.iter().for_each(|(item, word)| seen.insert(*item, 1_u64.rotate_left(word / STEP)));
+            seen.reset(2);
+            places
+                .iter()
+                .for_each(|(item, word)| seen.insert(*item, 1_u64.rotate_left(word / STEP)));
             seen
         };
         let met = |places: &[(ItemId, u32)]| needs.met(&seen(places), &mut Vec::new());
@@ -448,7 +485,8 @@ mod tests {
     #[test]
     fn words_are_found_by_their_beginning_at_every_place() {
         let keys = HashMap::from([(key(b"ignore"), vec![0]), (key(b"ai"), vec![1])]);
-        let prefixes = Prefixes::new(&keys, vec![("\u{5ffd}\u{7565}", vec![2])], 3).expect("builds");
+        let prefixes =
+            Prefixes::new(&keys, vec![("\u{5ffd}\u{7565}", vec![2])], 3).expect("builds");
         let look = |text: &str| {
             let mut seen = Items::default();
             prefixes.look(text.as_bytes(), text.is_ascii(), &mut seen);
@@ -456,7 +494,11 @@ mod tests {
         };
         for pad in 0..150 {
             assert_eq!(look(&format!("{}IGNORING", ". ".repeat(pad))), [0], "{pad}");
-            assert_eq!(look(&format!("{}(ai) {}", "x ".repeat(pad), "y".repeat(pad))), [1], "{pad}");
+            assert_eq!(
+                look(&format!("{}(ai) {}", "x ".repeat(pad), "y".repeat(pad))),
+                [1],
+                "{pad}"
+            );
         }
         assert!(look("aid signore maid").is_empty());
         assert_eq!(look("\u{8bf7}\u{5ffd}\u{7565}"), [2]);
@@ -466,11 +508,13 @@ mod tests {
     fn word_bytes_are_letters_digits_and_all_beyond_ascii() {
         for byte in 0..=255_u8 {
             let expected = u64::from(byte.is_ascii_alphanumeric() || byte >= 0x80);
-            assert_eq!(gather(word_bits(u64::from_le_bytes([byte, b' ', byte, b'a', byte, 0, byte, b'Z']))), expected * 0b0101_0101 | 0b1000_1000, "{byte}");
+            assert_eq!(
+                gather(word_bits(u64::from_le_bytes([
+                    byte, b' ', byte, b'a', byte, 0, byte, b'Z'
+                ]))),
+                expected * 0b0101_0101 | 0b1000_1000,
+                "{byte}"
+            );
         }
     }
-}
-
-impl Needs {
-    pub(crate) fn raw(&self) -> Vec<&Need> { let mut v: Vec<(u32, &Need)> = self.by_item.iter().flatten().map(|(n, p)| (*p, n)).collect(); v.sort(); v.into_iter().map(|x| x.1).collect() }
 }

@@ -49,7 +49,9 @@ impl Lexicon {
     pub(crate) fn new<'a>(terms: impl Iterator<Item = (&'a [u8], Class)>, fuzzy: &[&str]) -> Self {
         let mut building = vec![Building::default()];
         for (term, class) in terms {
-            let (term, prefix) = term.strip_suffix(b"*").map_or((term, false), |stem| (stem, true));
+            let (term, prefix) = term
+                .strip_suffix(b"*")
+                .map_or((term, false), |stem| (stem, true));
             let mut at = 0;
             for byte in term {
                 at = match building[at].edges.get(byte) {
@@ -62,15 +64,24 @@ impl Lexicon {
                     }
                 };
             }
-            let classes = if prefix { &mut building[at].prefix } else { &mut building[at].whole };
+            let classes = if prefix {
+                &mut building[at].prefix
+            } else {
+                &mut building[at].whole
+            };
             if !classes.contains(&class) {
                 classes.push(class);
             }
         }
-        let mut lexicon = Self { roots: vec![NONE; 256], ..Self::default() };
+        let mut lexicon = Self {
+            roots: vec![NONE; 256],
+            ..Self::default()
+        };
         for node in &building {
             let edges = lexicon.edges.len() as u32;
-            lexicon.edges.extend(node.edges.iter().map(|(byte, next)| (*byte, *next)));
+            lexicon
+                .edges
+                .extend(node.edges.iter().map(|(byte, next)| (*byte, *next)));
             let whole = lexicon.classes.len() as u32;
             lexicon.classes.extend(&node.whole);
             let prefix = lexicon.classes.len() as u32;
@@ -92,7 +103,10 @@ impl Lexicon {
                 }
             });
             if !classes.is_empty() {
-                lexicon.fuzzy.push(Fuzzy { word: word.as_bytes().into(), classes });
+                lexicon.fuzzy.push(Fuzzy {
+                    word: word.as_bytes().into(),
+                    classes,
+                });
             }
         }
         lexicon
@@ -102,7 +116,9 @@ impl Lexicon {
         let (start, end) = self.nodes[node as usize].edges;
         let edges = &self.edges[start as usize..end as usize];
         if edges.len() > 8 {
-            return edges.binary_search_by_key(&byte, |(edge, _)| *edge).map_or(NONE, |at| edges[at].1);
+            return edges
+                .binary_search_by_key(&byte, |(edge, _)| *edge)
+                .map_or(NONE, |at| edges[at].1);
         }
         for (edge, next) in edges {
             if *edge >= byte {
@@ -115,8 +131,15 @@ impl Lexicon {
     /// Calls `found(class, end)` for each term that begins at `start`, with the end of its last whole word.
     ///
     /// Returns whether a term ended exactly with the first word, so that it needs no guessing.
-    pub(crate) fn walk(&self, words: &[u8], start: usize, mut found: impl FnMut(Class, usize)) -> bool {
-        let Some(first) = words.get(start) else { return false };
+    pub(crate) fn walk(
+        &self,
+        words: &[u8],
+        start: usize,
+        mut found: impl FnMut(Class, usize),
+    ) -> bool {
+        let Some(first) = words.get(start) else {
+            return false;
+        };
         let mut node = self.roots[usize::from(*first)];
         let mut at = start + 1;
         let mut exact = false;
@@ -126,7 +149,14 @@ impl Lexicon {
             let next = words.get(at).copied();
             let word_ends = next.is_none_or(|byte| byte == b' ');
             if here.prefix.0 != here.prefix.1 {
-                let end = if word_ends { at } else { at + words[at..].iter().position(|byte| *byte == b' ').unwrap_or(words.len() - at) };
+                let end = if word_ends {
+                    at
+                } else {
+                    at + words[at..]
+                        .iter()
+                        .position(|byte| *byte == b' ')
+                        .unwrap_or(words.len() - at)
+                };
                 for class in &self.classes[here.prefix.0 as usize..here.prefix.1 as usize] {
                     found(*class, end);
                 }
@@ -148,14 +178,22 @@ impl Lexicon {
 
     /// End of the longest one-word term of at least `least` bytes that begins at `start`, wherever words end: for words written
     /// together, and for markers, which have no words.
-    pub(crate) fn longest(&self, text: &[u8], start: usize, least: usize) -> Option<(usize, &[Class])> {
+    pub(crate) fn longest(
+        &self,
+        text: &[u8],
+        start: usize,
+        least: usize,
+    ) -> Option<(usize, &[Class])> {
         let mut node = self.roots[usize::from(*text.get(start)?)];
         let mut at = start + 1;
         let mut best = None;
         while node != NONE {
             let here = &self.nodes[node as usize];
             if at - start >= least && here.whole.0 != here.prefix.1 {
-                best = Some((at, &self.classes[here.whole.0 as usize..here.prefix.1 as usize]));
+                best = Some((
+                    at,
+                    &self.classes[here.whole.0 as usize..here.prefix.1 as usize],
+                ));
             }
             let Some(next) = text.get(at) else { break };
             node = self.step(node, *next);
@@ -171,22 +209,35 @@ impl Lexicon {
         }
         self.fuzzy
             .iter()
-            .find(|fuzzy| fuzzy.word.len().abs_diff(word.len()) <= 1 && is_misspelling(word, &fuzzy.word))
+            .find(|fuzzy| {
+                fuzzy.word.len().abs_diff(word.len()) <= 1 && is_misspelling(word, &fuzzy.word)
+            })
             .map_or(&[], |fuzzy| &fuzzy.classes)
     }
 }
 
 /// Whether `word` is `term` with one edit, a swap of neighbours, or its inner letters in another order.
 fn is_misspelling(word: &[u8], term: &[u8]) -> bool {
-    let (Some(first), Some(last)) = (term.first(), term.last()) else { return false };
+    let (Some(first), Some(last)) = (term.first(), term.last()) else {
+        return false;
+    };
     // One end of the word must be right: this rules out nearly all words at the price of two comparisons.
     let first_right = word.first() == Some(first);
     if !first_right && word.last() != Some(last) {
         return false;
     }
     let head = word.iter().zip(term).take_while(|(a, b)| a == b).count();
-    let tail = word.iter().rev().zip(term.iter().rev()).take_while(|(a, b)| a == b).count().min(word.len().min(term.len()) - head);
-    let (wrong, right) = (&word[head..word.len() - tail], &term[head..term.len() - tail]);
+    let tail = word
+        .iter()
+        .rev()
+        .zip(term.iter().rev())
+        .take_while(|(a, b)| a == b)
+        .count()
+        .min(word.len().min(term.len()) - head);
+    let (wrong, right) = (
+        &word[head..word.len() - tail],
+        &term[head..term.len() - tail],
+    );
     match (wrong.len(), right.len()) {
         // A letter too many or missing.
         (1, 0) => true,
@@ -214,7 +265,12 @@ mod tests {
     use super::*;
 
     fn lexicon() -> Lexicon {
-        let terms: [(&[u8], Class); 4] = [(b"ignor*", 0), (b"system prompt", 1), (b"system", 2), (b"instructions", 3)];
+        let terms: [(&[u8], Class); 4] = [
+            (b"ignor*", 0),
+            (b"system prompt", 1),
+            (b"system", 2),
+            (b"instructions", 3),
+        ];
         Lexicon::new(terms.into_iter(), &["instructions"])
     }
 
@@ -233,15 +289,31 @@ mod tests {
 
     #[test]
     fn words_written_together_are_found_inside() {
-        assert_eq!(lexicon().longest(b"systemprompt", 0, 4), Some((6, [2].as_slice())));
-        assert_eq!(lexicon().longest(b"ignoreall", 0, 4), Some((5, [0].as_slice())));
+        assert_eq!(
+            lexicon().longest(b"systemprompt", 0, 4),
+            Some((6, [2].as_slice()))
+        );
+        assert_eq!(
+            lexicon().longest(b"ignoreall", 0, 4),
+            Some((5, [0].as_slice()))
+        );
         assert_eq!(lexicon().longest(b"systemprompt", 1, 4), None);
     }
 
     #[test]
     fn one_typing_error_or_scrambled_letters_are_forgiven() {
-        for word in ["instrucions", "instruktions", "isntructions", "inssstructions", "instrcutoins"] {
-            assert_eq!(lexicon().guess(word.as_bytes()).is_empty(), word == "inssstructions", "{word}");
+        for word in [
+            "instrucions",
+            "instruktions",
+            "isntructions",
+            "inssstructions",
+            "instrcutoins",
+        ] {
+            assert_eq!(
+                lexicon().guess(word.as_bytes()).is_empty(),
+                word == "inssstructions",
+                "{word}"
+            );
         }
         assert!(lexicon().guess(b"construction").is_empty());
     }

@@ -49,7 +49,6 @@ pub struct Matcher {
     disguised: [ItemId; 3],
     regexes: Vec<LazyRegex>,
     signals: Vec<u32>,
-    dbg: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -99,6 +98,9 @@ struct Work {
     seen: [Items; 2],
     /// The patterns that may match the text in work.
     live: Vec<u32>,
+    /// For each class the number of the last pass in which a live pattern or a guard wanted it.
+    wanted: Vec<u32>,
+    pass: u32,
     words: Words,
     events: Vec<Event>,
     /// For each class its first and last event, `NONE` if there is none.
@@ -126,9 +128,29 @@ const GUARD_REACH: u32 = 5;
 
 /// Words whose disguised forms give a text away that is written backwards or with other letters.
 const TELLING: [&str; 14] = [
-    "ignore", "previous", "instructions", "instruction", "prompt", "system", "forget", "disregard", "override", "reveal", "guidelines", "restrictions",
-    "bypass", "rules",
+    "ignore",
+    "previous",
+    "instructions",
+    "instruction",
+    "prompt",
+    "system",
+    "forget",
+    "disregard",
+    "override",
+    "reveal",
+    "guidelines",
+    "restrictions",
+    "bypass",
+    "rules",
 ];
+
+#[cfg(test)]
+impl Scratch {
+    /// Bytes that the last decoder wrote.
+    pub(crate) fn decoded_len(&self) -> usize {
+        self.decoded.bytes.len().max(self.selectors.bytes.len())
+    }
+}
 
 impl Matcher {
     /// The signatures that ship, compiled on first use.
@@ -178,7 +200,15 @@ impl Matcher {
     /// ```
     pub fn scan<'a>(&self, scratch: &'a mut Scratch, text: &str, role: Role) -> &'a Verdict {
         let text = bounded(text);
-        let Scratch { canon, view, inner, decoded, selectors, work, verdict } = scratch;
+        let Scratch {
+            canon,
+            view,
+            inner,
+            decoded,
+            selectors,
+            work,
+            verdict,
+        } = scratch;
         verdict.clear();
         let ascii = text.is_ascii();
         if ascii {
@@ -186,19 +216,42 @@ impl Matcher {
         } else {
             fold(text, canon, &mut verdict.signals);
         }
-        self.prefixes.look(&canon.text, ascii, &mut work.seen[0]);
         let dress = Dress::of(text.as_bytes());
-        let mut pass = Pass { matcher: self, work, hits: &mut verdict.hits, role };
+        let mut pass = Pass {
+            matcher: self,
+            work,
+            hits: &mut verdict.hits,
+            role,
+        };
         if dress.emphasis > 1 && has_split_word(&canon.text) {
-            pass.run_all(canon, 0, if canon.changed { Via::Normalized } else { Via::Plain });
-        } else if pass.ready(0) {
-            pass.run(canon, 0, if canon.changed { Via::Normalized } else { Via::Plain });
+            pass.run_all(
+                canon,
+                0,
+                if canon.changed {
+                    Via::Normalized
+                } else {
+                    Via::Plain
+                },
+            );
+        } else if pass.ready(canon, 0) {
+            pass.run(
+                canon,
+                0,
+                if canon.changed {
+                    Via::Normalized
+                } else {
+                    Via::Plain
+                },
+            );
         }
         pass.disguised(text, canon, view, inner, decoded, dress);
         if verdict.signals != Signals::default() {
             if verdict.signals.tags > 0 || verdict.signals.variation_selectors > 3 {
                 decode::hidden(text, decoded, selectors);
-                for (hidden, via) in [(&*decoded, Via::Tags), (&*selectors, Via::VariationSelectors)] {
+                for (hidden, via) in [
+                    (&*decoded, Via::Tags),
+                    (&*selectors, Via::VariationSelectors),
+                ] {
                     pass.decoded(hidden, inner, via);
                 }
                 // Flags of England, Scotland and Wales are spelt with three to six tags behind a black flag.
@@ -227,7 +280,13 @@ impl Matcher {
             };
             if count >= compiled.signature.least.max(1) && compiled.roles & role.bit() != 0 {
                 let weight = compiled.signature.weight * role.emphasis();
-                verdict.hits.push(Hit { signature: *index, start: 0, end: length, via: Via::Plain, weight: weight.min(1.0) });
+                verdict.hits.push(Hit {
+                    signature: *index,
+                    start: 0,
+                    end: length,
+                    via: Via::Plain,
+                    weight: weight.min(1.0),
+                });
             }
         }
     }
@@ -243,8 +302,19 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Undoes the disguises whose marks are there, and matches what comes out.
-    #[expect(clippy::too_many_arguments, reason = "the buffers are borrowed apart from one scratch")]
-    fn disguised(&mut self, text: &str, canon: &Canon, view: &mut Canon, inner: &mut Canon, decoded: &mut Decoded, dress: Dress) {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the buffers are borrowed apart from one scratch"
+    )]
+    fn disguised(
+        &mut self,
+        text: &str,
+        canon: &Canon,
+        view: &mut Canon,
+        inner: &mut Canon,
+        decoded: &mut Decoded,
+        dress: Dress,
+    ) {
         let ascii = canon.offsets.is_empty();
         if dress.leet > 1 || !ascii && canon.changed {
             for one in *b"il" {
@@ -300,26 +370,38 @@ impl Pass<'_> {
         let Some(text) = decoded.text() else { return };
         fold(text, canon, &mut Signals::default());
         for offset in &mut canon.offsets {
-            *offset = decoded.offsets.get(*offset as usize).copied().unwrap_or_default();
+            *offset = decoded
+                .offsets
+                .get(*offset as usize)
+                .copied()
+                .unwrap_or_default();
         }
         canon.source_len = decoded.end;
         self.try_view(canon, via);
     }
 
     fn try_view(&mut self, canon: &Canon, via: Via) {
-        self.matcher.prefixes.look(&canon.text, false, &mut self.work.seen[1]);
         if has_long_word(&canon.text) {
             self.run_all(canon, 1, via);
-        } else if self.ready(1) {
+        } else if self.ready(canon, 1) {
             self.run(canon, 1, via);
         }
     }
 
     /// Whether stage one has seen enough in the text for some signature; leaves the patterns in question in `work.live`.
-    fn ready(&mut self, seen: usize) -> bool {
-        let Work { seen: all, live, .. } = &mut *self.work;
-        let seen = &all[seen];
-        self.matcher.needs.met(seen, live) || self.matcher.regexes.iter().any(|regex| seen.has(regex.item))
+    fn ready(&mut self, canon: &Canon, seen: usize) -> bool {
+        let Work {
+            seen: all, live, ..
+        } = &mut *self.work;
+        let seen = &mut all[seen];
+        let ascii = canon.offsets.is_empty() || canon.text.is_ascii();
+        self.matcher.prefixes.look(&canon.text, ascii, seen);
+        self.matcher.needs.met(seen, live)
+            || self
+                .matcher
+                .regexes
+                .iter()
+                .any(|regex| seen.has(regex.item))
     }
 
     /// Stage two for all patterns, where stage one cannot see the words.
@@ -331,7 +413,12 @@ impl Pass<'_> {
 
     /// Stage two for the patterns in `work.live`, on a text whose items are `work.seen[seen]`.
     fn run(&mut self, canon: &Canon, seen: usize, via: Via) {
-        let Self { matcher, work, hits, role } = self;
+        let Self {
+            matcher,
+            work,
+            hits,
+            role,
+        } = self;
         if !work.live.is_empty() {
             work.collect(matcher, canon);
         }
@@ -339,21 +426,42 @@ impl Pass<'_> {
             let pattern = &matcher.patterns[work.live[at] as usize];
             let compiled = &matcher.signatures[pattern.signature as usize];
             // Each signature counts once: a text full of one phrase must not fill memory.
-            if compiled.roles & role.bit() == 0 || hits.iter().any(|hit| hit.signature == pattern.signature) {
+            if compiled.roles & role.bit() == 0
+                || hits.iter().any(|hit| hit.signature == pattern.signature)
+            {
                 continue;
             }
             if let Some((first, last)) = work.find(matcher, pattern, compiled) {
                 let tokens = &work.words.tokens;
-                push_hit(hits, pattern.signature, compiled, canon, tokens[first as usize].from as usize..tokens[last as usize].to as usize, via, *role);
+                push_hit(
+                    hits,
+                    pattern.signature,
+                    compiled,
+                    canon,
+                    tokens[first as usize].from as usize..tokens[last as usize].to as usize,
+                    via,
+                    *role,
+                );
             }
         }
         for lazy in &matcher.regexes {
-            if !work.seen[seen].has(lazy.item) || hits.iter().any(|hit| hit.signature == lazy.signature) || matcher.signatures[lazy.signature as usize].roles & role.bit() == 0 {
+            if !work.seen[seen].has(lazy.item)
+                || hits.iter().any(|hit| hit.signature == lazy.signature)
+                || matcher.signatures[lazy.signature as usize].roles & role.bit() == 0
+            {
                 continue;
             }
             let regex = lazy.compiled.get_or_init(|| build_regex(&lazy.source).ok());
             if let Some(found) = regex.as_ref().and_then(|regex| regex.find(&canon.text)) {
-                push_hit(hits, lazy.signature, &matcher.signatures[lazy.signature as usize], canon, found.range(), via, *role);
+                push_hit(
+                    hits,
+                    lazy.signature,
+                    &matcher.signatures[lazy.signature as usize],
+                    canon,
+                    found.range(),
+                    via,
+                    *role,
+                );
             }
         }
     }
@@ -362,7 +470,33 @@ impl Pass<'_> {
 impl Work {
     /// Cuts the text, finds its vocabulary and orders it by class.
     fn collect(&mut self, matcher: &Matcher, canon: &Canon) {
-        let Self { words, events, heads, next, guards, .. } = self;
+        let Self {
+            words,
+            events,
+            heads,
+            next,
+            guards,
+            live,
+            wanted,
+            pass,
+            ..
+        } = self;
+        wanted.resize(matcher.classes, 0);
+        *pass = pass.wrapping_add(1);
+        if *pass == 0 {
+            wanted.fill(0);
+            *pass = 1;
+        }
+        for pattern in live.iter() {
+            let pattern = &matcher.patterns[*pattern as usize];
+            for item in &matcher.items[pattern.items.start as usize..pattern.items.end as usize] {
+                for class in
+                    &matcher.item_classes[item.classes.start as usize..item.classes.end as usize]
+                {
+                    wanted[usize::from(*class)] = *pass;
+                }
+            }
+        }
         words.cut(canon, &matcher.lexicon, &matcher.markers);
         // Only what the text before has touched is reset.
         for event in events.drain(..) {
@@ -372,8 +506,12 @@ impl Work {
         next.clear();
         guards.clear();
         words.events(&matcher.lexicon, |mut event| {
+            let is_guard = matcher.guards[usize::from(event.class)];
+            if !is_guard && wanted[usize::from(event.class)] != *pass {
+                return;
+            }
             event.last = event.last.min(words.tokens.len() as u32 - 1);
-            if matcher.guards[usize::from(event.class)] {
+            if is_guard {
                 guards.push((event.class, words.tokens[event.last as usize].position));
             }
             let index = events.len() as u32;
@@ -389,10 +527,21 @@ impl Work {
     }
 
     /// Finds the items of `pattern` in order; gives the first and last token of the first match that nothing speaks against.
-    fn find(&mut self, matcher: &Matcher, pattern: &Pattern, compiled: &Compiled) -> Option<(u32, u32)> {
+    fn find(
+        &mut self,
+        matcher: &Matcher,
+        pattern: &Pattern,
+        compiled: &Compiled,
+    ) -> Option<(u32, u32)> {
         let items = &matcher.items[pattern.items.start as usize..pattern.items.end as usize];
-        let classes = |item: &PatternItem| &matcher.item_classes[item.classes.start as usize..item.classes.end as usize];
-        if !items.iter().all(|item| classes(item).iter().any(|class| self.heads[usize::from(*class)].0 != NONE)) {
+        let classes = |item: &PatternItem| {
+            &matcher.item_classes[item.classes.start as usize..item.classes.end as usize]
+        };
+        if !items.iter().all(|item| {
+            classes(item)
+                .iter()
+                .any(|class| self.heads[usize::from(*class)].0 != NONE)
+        }) {
             return None;
         }
         self.queue.clear();
@@ -402,7 +551,8 @@ impl Work {
                 while index != NONE {
                     let event = self.events[index as usize];
                     // One word serves one item: later items look before earlier ones move on.
-                    self.queue.push((event.first, (items.len() - at) as u32, event.last));
+                    self.queue
+                        .push((event.first, (items.len() - at) as u32, event.last));
                     index = self.next[index as usize];
                 }
             }
@@ -417,14 +567,27 @@ impl Work {
             } else {
                 let before = self.states[at - 1];
                 let position = self.words.tokens[*first as usize].position;
-                if !before.reached || position <= before.position || position - before.position - 1 > items[at].gap {
+                if !before.reached
+                    || position <= before.position
+                    || position - before.position - 1 > items[at].gap
+                {
                     continue;
                 }
                 before.first
             };
             if at + 1 < items.len() {
-                self.states[at] = State { reached: true, position: self.words.tokens[*last as usize].position, first: began };
-            } else if began >= compiled.signature.after && !is_guarded(&self.guards, &compiled.unless, self.words.tokens[began as usize].position) {
+                self.states[at] = State {
+                    reached: true,
+                    position: self.words.tokens[*last as usize].position,
+                    first: began,
+                };
+            } else if began >= compiled.signature.after
+                && !is_guarded(
+                    &self.guards,
+                    &compiled.unless,
+                    self.words.tokens[began as usize].position,
+                )
+            {
                 return Some((began, *last));
             }
         }
@@ -432,17 +595,34 @@ impl Work {
     }
 }
 
-fn push_hit(hits: &mut Vec<Hit>, signature: u32, compiled: &Compiled, canon: &Canon, range: std::ops::Range<usize>, via: Via, role: Role) {
+fn push_hit(
+    hits: &mut Vec<Hit>,
+    signature: u32,
+    compiled: &Compiled,
+    canon: &Canon,
+    range: std::ops::Range<usize>,
+    via: Via,
+    role: Role,
+) {
     let (start, end) = (canon.source(range.start), canon.source(range.end));
     let weight = (compiled.signature.weight * role.emphasis()).clamp(-1.0, 1.0);
-    hits.push(Hit { signature, start: start.min(end), end: end.max(start), via, weight });
+    hits.push(Hit {
+        signature,
+        start: start.min(end),
+        end: end.max(start),
+        via,
+        weight,
+    });
 }
 
 /// Whether words shortly before `start` turn the match into talk about it. `guards` are in the order of their beginnings, and terms are
 /// short, so a little beyond the reach is looked at.
 fn is_guarded(guards: &[(Class, u32)], unless: &[Class], start: u32) -> bool {
     let near = guards.partition_point(|(_, end)| *end + GUARD_REACH < start);
-    guards[near..].iter().take_while(|(_, end)| *end < start + GUARD_REACH).any(|(class, end)| *end < start && unless.contains(class))
+    guards[near..]
+        .iter()
+        .take_while(|(_, end)| *end < start + GUARD_REACH)
+        .any(|(class, end)| *end < start && unless.contains(class))
 }
 
 /// Whether emphasis or a comment stands inside a word.
@@ -450,7 +630,11 @@ fn has_split_word(text: &[u8]) -> bool {
     memchr::memchr2_iter(b'*', b'<', text).any(|at| {
         at > 0
             && text[at - 1].is_ascii_lowercase()
-            && (text[at] == b'*' && text[at..].iter().find(|byte| **byte != b'*').is_some_and(u8::is_ascii_lowercase)
+            && (text[at] == b'*'
+                && text[at..]
+                    .iter()
+                    .find(|byte| **byte != b'*')
+                    .is_some_and(u8::is_ascii_lowercase)
                 || text[at..].starts_with(b"<!--"))
     })
 }
@@ -460,7 +644,10 @@ fn has_long_word(text: &[u8]) -> bool {
     let mut from = 0;
     while let Some(run) = long_run(text, from, LONG_WORD) {
         from = run.end;
-        if text[run].split(|byte| !byte.is_ascii_lowercase()).any(|letters| letters.len() >= LONG_WORD) {
+        if text[run]
+            .split(|byte| !byte.is_ascii_lowercase())
+            .any(|letters| letters.len() >= LONG_WORD)
+        {
             return true;
         }
     }
@@ -475,7 +662,10 @@ fn copy(from: &Canon, to: &mut Canon) {
 }
 
 fn build_regex(source: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(source).unicode(false).size_limit(1 << 20).build()
+    RegexBuilder::new(source)
+        .unicode(false)
+        .size_limit(1 << 20)
+        .build()
 }
 
 fn builtin_file() -> Result<SignatureFile, SignatureError> {
@@ -509,13 +699,18 @@ impl Classes {
     fn of_item(&mut self, item: &Item) -> Result<Vec<Class>, String> {
         let mut classes = Vec::with_capacity(item.classes.len() + 1);
         for name in &item.classes {
-            classes.push(*self.by_name.get(name).ok_or_else(|| format!("class `{name}` is not defined"))?);
+            classes.push(
+                *self
+                    .by_name
+                    .get(name)
+                    .ok_or_else(|| format!("class `{name}` is not defined"))?,
+            );
         }
-        if !item.terms.is_empty() {
-            let name = format!("={}", item.terms.join("|"));
+        for term in &item.terms {
+            let name = format!("={term}");
             classes.push(match self.by_name.get(&name) {
                 Some(class) => *class,
-                None => self.add(&name, item.terms.iter().cloned()),
+                None => self.add(&name, std::iter::once(term.clone())),
             });
         }
         Ok(classes)
@@ -524,25 +719,42 @@ impl Classes {
 
 /// The terms in a line of the vocabulary. A term that begins with punctuation may hold `|` itself and stands alone.
 fn alternatives(line: &str) -> std::str::Split<'_, &str> {
-    line.split(if is_marker(line.as_bytes()) { "\u{0}" } else { "|" })
+    line.split(if is_marker(line.as_bytes()) {
+        "\u{0}"
+    } else {
+        "|"
+    })
 }
 
 fn is_marker(term: &[u8]) -> bool {
-    term.first().is_some_and(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
+    term.first()
+        .is_some_and(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
 }
 
 impl Matcher {
     fn new(file: SignatureFile) -> Result<Self, SignatureError> {
         let mut classes = Classes::default();
         for (name, terms) in &file.class {
-            classes.add(name, terms.iter().flat_map(|term| alternatives(term)).map(str::to_owned));
+            classes.add(
+                name,
+                terms
+                    .iter()
+                    .flat_map(|term| alternatives(term))
+                    .map(str::to_owned),
+            );
         }
         let mut coverage = Coverage::new(file.frequency, file.misspelt.clone());
-        let disguised = [reversed as fn(&str) -> String, |word| rotated(word, 13), |word| rotated(word, 26)].map(|disguise| {
+        let disguised = [
+            reversed as fn(&str) -> String,
+            |word| rotated(word, 13),
+            |word| rotated(word, 26),
+        ]
+        .map(|disguise| {
             let words: Vec<String> = TELLING.iter().map(|word| disguise(word)).collect();
             coverage.words(words.iter().map(String::as_str))
         });
-        let (mut signatures, mut patterns, mut pattern_items, mut item_classes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut signatures, mut patterns, mut pattern_items, mut item_classes) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut regexes, mut signals) = (Vec::new(), Vec::new());
         let mut seen = std::collections::HashSet::new();
         for signature in file.signature {
@@ -560,24 +772,38 @@ impl Matcher {
                         let of_item = classes.of_item(item).map_err(error)?;
                         let start = item_classes.len() as u32;
                         item_classes.extend_from_slice(&of_item);
-                        pattern_items.push(PatternItem { classes: start..item_classes.len() as u32, gap: item.gap });
+                        pattern_items.push(PatternItem {
+                            classes: start..item_classes.len() as u32,
+                            gap: item.gap,
+                        });
                         of_items.push((of_item, item.gap));
                     }
-                    patterns.push(Pattern { signature: index, items: first..pattern_items.len() as u32 });
-                    if !coverage.pattern(&of_items, &classes.terms) { eprintln!("UNCOVERED {} {pattern}", signature.id); }
+                    patterns.push(Pattern {
+                        signature: index,
+                        items: first..pattern_items.len() as u32,
+                    });
+                    coverage.pattern(&of_items, &classes.terms);
                 }
             }
             for source in &signature.regex {
                 build_regex_syntax(source).map_err(error)?;
                 let words = signature.needs.iter().flat_map(|words| words.split('|'));
                 let item = coverage.alone(words);
-                regexes.push(LazyRegex { signature: index, item, source: source.clone(), compiled: OnceLock::new() });
+                regexes.push(LazyRegex {
+                    signature: index,
+                    item,
+                    source: source.clone(),
+                    compiled: OnceLock::new(),
+                });
             }
             if signature.signal.is_some() {
                 signals.push(index);
             }
             let roles = signature.role_bits()?;
-            let guards = signature.unless.clone().unwrap_or_else(|| vec!["negation".to_owned(), "reported".to_owned()]);
+            let guards = signature
+                .unless
+                .clone()
+                .unwrap_or_else(|| vec!["negation".to_owned(), "reported".to_owned()]);
             let mut unless = Vec::new();
             for name in &guards {
                 match classes.by_name.get(name) {
@@ -586,7 +812,11 @@ impl Matcher {
                     None => return Err(error(format!("class `{name}` is not defined"))),
                 }
             }
-            signatures.push(Compiled { signature, roles, unless });
+            signatures.push(Compiled {
+                signature,
+                roles,
+                unless,
+            });
         }
         let mut guards = vec![false; classes.terms.len()];
         for class in signatures.iter().flat_map(|compiled| &compiled.unless) {
@@ -600,15 +830,22 @@ impl Matcher {
                 if is_marker(term) {
                     marker_terms.push((term, class as Class));
                 } else {
-                    let folded = Canon { text: term.clone(), ..Canon::default() };
+                    let folded = Canon {
+                        text: term.clone(),
+                        ..Canon::default()
+                    };
                     canonical_terms.push((canonical(&folded), class as Class));
                 }
             }
         }
-        let dbg = coverage.dbg();
         let (prefixes, needs) = coverage.build()?;
         Ok(Self {
-            lexicon: Lexicon::new(canonical_terms.iter().map(|(term, class)| (term.as_slice(), *class)), &misspelt),
+            lexicon: Lexicon::new(
+                canonical_terms
+                    .iter()
+                    .map(|(term, class)| (term.as_slice(), *class)),
+                &misspelt,
+            ),
             markers: Lexicon::new(marker_terms.into_iter(), &[]),
             signatures,
             patterns,
@@ -621,16 +858,20 @@ impl Matcher {
             disguised,
             regexes,
             signals,
-            dbg,
         })
     }
 }
 
 /// A cheap check: full compilation waits until the expression is needed.
 fn build_regex_syntax(source: &str) -> Result<(), String> {
-    regex_automata::util::syntax::parse_with(source, &regex_automata::util::syntax::Config::new().unicode(false).utf8(false))
-        .map(|_| ())
-        .map_err(|error| error.to_string())
+    regex_automata::util::syntax::parse_with(
+        source,
+        &regex_automata::util::syntax::Config::new()
+            .unicode(false)
+            .utf8(false),
+    )
+    .map(|_| ())
+    .map_err(|error| error.to_string())
 }
 
 fn reversed(word: &str) -> String {
@@ -642,25 +883,4 @@ fn rotated(word: &str, shift: u8) -> String {
     fold_ascii(word, &mut plain);
     decode::rotate(&plain, &mut out, shift);
     String::from_utf8_lossy(&out.text).into_owned()
-}
-
-impl Matcher {
-    #[doc(hidden)]
-    pub fn profile<'a>(&self, texts: impl Iterator<Item = &'a str>) {
-        let (mut rows, mut met, mut bytes, mut metb) = (0, 0, 0, 0);
-        let mut canon = Canon::default();
-        let mut seen = Items::default();
-        let mut why = HashMap::<u32, usize>::new(); let mut live = Vec::new();
-        for t in texts {
-            rows += 1; bytes += t.len();
-            if t.is_ascii() { fold_ascii(t, &mut canon) } else { fold(t, &mut canon, &mut Signals::default()) }
-            self.prefixes.look(&canon.text, t.is_ascii(), &mut seen);
-            let m = self.needs.met(&seen, &mut live) || self.regexes.iter().any(|r| seen.has(r.item));
-            met += usize::from(m); if m { metb += t.len(); }
-            for w in &live { *why.entry(*w).or_default() += 1; }
-        }
-        let mut why: Vec<_> = why.into_iter().collect(); why.sort_by_key(|x| std::cmp::Reverse(x.1));
-        for (i, n) in why.iter().take(45) { eprintln!("{n} {} {:?}", self.signature(self.patterns[*i as usize].signature).id, self.needs.raw()[*i as usize].iter().map(|(o, d)| format!("{d} {}", self.dbg[usize::from(*o)].chars().take(90).collect::<String>())).collect::<Vec<_>>()); }
-        eprintln!("rows {rows} needs {met} bytes {bytes} met {metb}");
-    }
 }

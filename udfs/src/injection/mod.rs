@@ -27,7 +27,9 @@ mod verdict;
 pub use matcher::{Matcher, Scratch};
 pub use normalize::normalize_text;
 pub use signature::{Signature, SignatureError};
-pub use udf::{InjectionHits, InjectionMatch, InjectionScore, InjectionSignatures, NormalizeText, udfs};
+pub use udf::{
+    InjectionHits, InjectionMatch, InjectionScore, InjectionSignatures, NormalizeText, udfs,
+};
 pub use verdict::{Hit, Role, Signals, Verdict, Via};
 
 #[cfg(test)]

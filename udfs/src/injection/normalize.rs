@@ -63,7 +63,10 @@ pub(crate) fn bounded(text: &str) -> &str {
     if text.len() <= MAX_TEXT {
         return text;
     }
-    let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=MAX_TEXT)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
     &text[..end]
 }
 
@@ -80,17 +83,27 @@ pub(crate) fn fold(text: &str, canon: &mut Canon, signals: &mut Signals) {
     canon.clear();
     canon.source_len = text.len();
     // A page in Cyrillic keeps its words; stray Cyrillic in a Latin page does not.
-    let latin = text.bytes().filter(u8::is_ascii_alphabetic).count() * 2 > text.bytes().filter(|byte| *byte >= 0x80).count();
-    let mut word = Word { start: 0, suspect: false, latin };
+    let latin = text.bytes().filter(u8::is_ascii_alphabetic).count() * 2
+        > text.bytes().filter(|byte| *byte >= 0x80).count();
+    let mut word = Word {
+        start: 0,
+        suspect: false,
+        latin,
+    };
     let bytes = text.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
         if bytes[at].is_ascii() {
-            let run = bytes[at..].iter().position(|byte| !byte.is_ascii()).unwrap_or(bytes.len() - at);
+            let run = bytes[at..]
+                .iter()
+                .position(|byte| !byte.is_ascii())
+                .unwrap_or(bytes.len() - at);
             push_ascii(&bytes[at..at + run], at, canon, &mut word);
             at += run;
         } else {
-            let Some(letter) = text[at..].chars().next() else { break };
+            let Some(letter) = text[at..].chars().next() else {
+                break;
+            };
             push_letter(letter, at as u32, canon, &mut word, signals);
             at += letter.len_utf8();
         }
@@ -101,7 +114,10 @@ pub(crate) fn fold(text: &str, canon: &mut Canon, signals: &mut Signals) {
 fn push_ascii(run: &[u8], at: usize, canon: &mut Canon, word: &mut Word) {
     let inner = run.iter().rposition(|byte| !byte.is_ascii_alphanumeric());
     if inner.is_some() && word.suspect {
-        let first = run.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(0);
+        let first = run
+            .iter()
+            .position(|byte| !byte.is_ascii_alphanumeric())
+            .unwrap_or(0);
         extend_lower(&run[..first], at, canon);
         word.close(canon);
         extend_lower(&run[first..], at + first, canon);
@@ -134,7 +150,11 @@ impl Word {
             // `fold` writes whole characters only, so the slice is UTF-8.
             let word = String::from_utf8_lossy(&canon.text[self.start..]).into_owned();
             let has_ascii = word.bytes().any(|byte| byte.is_ascii_alphabetic());
-            if (has_ascii || self.latin) && word.chars().all(|letter| letter.is_ascii() || lookalike(letter).is_some()) {
+            if (has_ascii || self.latin)
+                && word
+                    .chars()
+                    .all(|letter| letter.is_ascii() || lookalike(letter).is_some())
+            {
                 let offsets: Vec<u32> = canon.offsets[self.start..].to_vec();
                 canon.text.truncate(self.start);
                 canon.offsets.truncate(self.start);
@@ -149,7 +169,13 @@ impl Word {
     }
 }
 
-fn push_letter(letter: char, offset: u32, canon: &mut Canon, word: &mut Word, signals: &mut Signals) {
+fn push_letter(
+    letter: char,
+    offset: u32,
+    canon: &mut Canon,
+    word: &mut Word,
+    signals: &mut Signals,
+) {
     match kind(letter) {
         Kind::Keep => push_folded(letter, offset, canon, word),
         Kind::Invisible => {
@@ -221,9 +247,25 @@ fn kind(letter: char) -> Kind {
     }
     match u32::from(letter) {
         // Letters that normalisation form KC keeps, for the scripts that fill most text.
-        0x391..=0x3C9 | 0x400..=0x482 | 0x48A..=0x52F | 0x5D0..=0x5EA | 0x620..=0x64A | 0x671..=0x674 | 0x679..=0x6D3 => Kind::Keep,
-        0x900..=0x957 | 0x960..=0xE31 | 0xE34..=0xEB1 | 0x3041..=0x3096 | 0x30A1..=0x30FA | 0x30FC | 0x4E00..=0x9FFF | 0xAC00..=0xD7A3 => Kind::Keep,
-        0x2010..=0x2023 | 0x2027 | 0x2030..=0x203B | 0x3001..=0x3035 | 0x1F300..=0x1FAFF => Kind::Keep,
+        0x391..=0x3A9
+        | 0x3B1..=0x3C9
+        | 0x400..=0x482
+        | 0x48A..=0x52F
+        | 0x5D0..=0x5EA
+        | 0x620..=0x64A
+        | 0x671..=0x674
+        | 0x679..=0x6D3 => Kind::Keep,
+        0x900..=0x957
+        | 0x960..=0xE31
+        | 0xE34..=0xEB1
+        | 0x3041..=0x3096
+        | 0x30A1..=0x30FA
+        | 0x30FC
+        | 0x4E00..=0x9FFF
+        | 0xAC00..=0xD7A3 => Kind::Keep,
+        0x2010..=0x2023 | 0x2027 | 0x2030..=0x203B | 0x3001..=0x3035 | 0x1F300..=0x1FAFF => {
+            Kind::Keep
+        }
         _ => Kind::Compat,
     }
 }
@@ -257,21 +299,28 @@ fn plain_punctuation(letter: char) -> char {
     }
 }
 
-static DECOMPOSE: LazyLock<CanonicalDecompositionBorrowed<'static>> = LazyLock::new(CanonicalDecompositionBorrowed::new);
-static NFKC: LazyLock<ComposingNormalizerBorrowed<'static>> = LazyLock::new(ComposingNormalizerBorrowed::new_nfkc);
-static NFKD: LazyLock<DecomposingNormalizerBorrowed<'static>> = LazyLock::new(DecomposingNormalizerBorrowed::new_nfkd);
+static DECOMPOSE: LazyLock<CanonicalDecompositionBorrowed<'static>> =
+    LazyLock::new(CanonicalDecompositionBorrowed::new);
+static NFKC: LazyLock<ComposingNormalizerBorrowed<'static>> =
+    LazyLock::new(ComposingNormalizerBorrowed::new_nfkc);
+static NFKD: LazyLock<DecomposingNormalizerBorrowed<'static>> =
+    LazyLock::new(DecomposingNormalizerBorrowed::new_nfkd);
 
-/// The letters that `letter` stands for: base letter of an accented Latin one, compatibility mapping of a styled one.
+/// The letters that `letter` stands for: base letter of an accented Latin or Greek one, compatibility mapping of a styled one.
 fn compat(letter: char) -> impl Iterator<Item = char> {
     let code = u32::from(letter);
     let (single, many) = match code {
-        0xC0..=0x24F | 0x1E00..=0x1EFF => (Some(latin_base(letter)), None),
+        0xC0..=0x24F | 0x386..=0x390 | 0x3AA..=0x3B0 | 0x3CA..=0x3CE | 0x1E00..=0x1FFC => {
+            (Some(latin_base(letter)), None)
+        }
         0xFF01..=0xFF5E => (char::from_u32(code - 0xFEE0), None),
         // Negative circled, negative squared and regional indicator letters have no mapping in Unicode.
         0x1F150..=0x1F169 => (char::from_u32(u32::from('a') + code - 0x1F150), None),
         0x1F170..=0x1F189 => (char::from_u32(u32::from('a') + code - 0x1F170), None),
         0x1F1E6..=0x1F1FF => (char::from_u32(u32::from('a') + code - 0x1F1E6), None),
-        0x1D00..=0x1DBF | 0x2C60..=0x2C7F | 0xA720..=0xA7FF => (None, Some(NFKD.normalize_iter(once(letter)))),
+        0x1D00..=0x1DBF | 0x2C60..=0x2C7F | 0xA720..=0xA7FF => {
+            (None, Some(NFKD.normalize_iter(once(letter))))
+        }
         0x250..=0x2AF => (Some(letter), None),
         _ => return Letters::Composed(NFKC.normalize_iter(once(letter))),
     };
@@ -300,7 +349,7 @@ impl<A: Iterator<Item = char>, B: Iterator<Item = char>> Iterator for Letters<A,
     }
 }
 
-/// Strips the accents of a Latin letter. Accents may be stacked, and Vietnamese stacks them: three steps reach every base.
+/// Strips the accents of a Latin or Greek letter. Accents may be stacked, and Vietnamese stacks them: three steps reach every base.
 fn latin_base(letter: char) -> char {
     let mut base = letter;
     for _ in 0..3 {
@@ -331,12 +380,16 @@ fn leet_letter(sign: u8, one: u8) -> Option<u8> {
 /// Reads leetspeak in the words of `text` that hold both letters and signs, in place: no byte moves.
 pub(crate) fn undo_leet(text: &mut [u8], one: u8) {
     for word in text.split_mut(|byte| byte.is_ascii_whitespace() || *byte == b'_') {
-        if !word.iter().any(u8::is_ascii_lowercase) || !word.iter().any(|byte| leet_letter(*byte, one).is_some()) {
+        if !word.iter().any(u8::is_ascii_lowercase)
+            || !word.iter().any(|byte| leet_letter(*byte, one).is_some())
+        {
             continue;
         }
         for at in 0..word.len() {
             // A sign that ends the word is punctuation, a digit or a `+` is not.
-            let ends = word[at + 1..].iter().all(|next| !next.is_ascii_alphanumeric() && leet_letter(*next, one).is_none());
+            let ends = word[at + 1..]
+                .iter()
+                .all(|next| !next.is_ascii_alphanumeric() && leet_letter(*next, one).is_none());
             if let Some(letter) = leet_letter(word[at], one)
                 && !(ends && matches!(word[at], b'!' | b'$' | b'@') && word[at] != b'$')
             {
@@ -348,13 +401,27 @@ pub(crate) fn undo_leet(text: &mut [u8], one: u8) {
 
 /// Whether a word is leetspeak rather than a quantity, a version or a name: signs between letters, or most of it signs.
 fn looks_leet(word: &str) -> bool {
-    let bytes = word.trim_end_matches(['.', ',', '!', '?', ':', ';', '\'', '"', ')']).as_bytes();
-    let letters = bytes.iter().filter(|byte| byte.is_ascii_lowercase()).count();
-    let signs = bytes.iter().filter(|byte| leet_letter(**byte, b'i').is_some()).count();
+    let bytes = word
+        .trim_end_matches(['.', ',', '!', '?', ':', ';', '\'', '"', ')'])
+        .as_bytes();
+    let letters = bytes
+        .iter()
+        .filter(|byte| byte.is_ascii_lowercase())
+        .count();
+    let signs = bytes
+        .iter()
+        .filter(|byte| leet_letter(**byte, b'i').is_some())
+        .count();
     let between = bytes.windows(3).any(|three| {
-        three[0].is_ascii_lowercase() && leet_letter(three[1], b'i').is_some() && three[2].is_ascii_lowercase()
+        three[0].is_ascii_lowercase()
+            && leet_letter(three[1], b'i').is_some()
+            && three[2].is_ascii_lowercase()
     });
-    letters > 0 && signs > 0 && letters + signs == bytes.len() && bytes.len() > 2 && (between || signs > 1)
+    letters > 0
+        && signs > 0
+        && letters + signs == bytes.len()
+        && bytes.len() > 2
+        && (between || signs > 1)
 }
 
 /// Normalises `text` for reading: NFKC, lower case, look-alikes and accents as plain letters, invisible characters removed, Unicode tag
@@ -368,14 +435,24 @@ fn looks_leet(word: &str) -> bool {
 /// ```
 pub fn normalize_text(text: &str) -> String {
     let text = bounded(text);
-    let visible: String = text.chars().map(|letter| untag(letter).unwrap_or(letter)).collect();
+    let visible: String = text
+        .chars()
+        .map(|letter| untag(letter).unwrap_or(letter))
+        .collect();
     let mut canon = Canon::default();
     fold(&visible, &mut canon, &mut Signals::default());
     let mut joined = Canon::default();
-    let canon = if super::decode::join_spaced(&canon, &mut joined) { joined } else { canon };
+    let canon = if super::decode::join_spaced(&canon, &mut joined) {
+        joined
+    } else {
+        canon
+    };
     let folded = String::from_utf8_lossy(&canon.text);
     let mut normal = String::with_capacity(folded.len());
-    for word in folded.split(|letter: char| letter.is_whitespace() || letter == '_').filter(|word| !word.is_empty()) {
+    for word in folded
+        .split(|letter: char| letter.is_whitespace() || letter == '_')
+        .filter(|word| !word.is_empty())
+    {
         if !normal.is_empty() {
             normal.push(' ');
         }
@@ -393,7 +470,9 @@ pub fn normalize_text(text: &str) -> String {
 /// The ASCII character a Unicode tag stands for.
 pub(crate) fn untag(letter: char) -> Option<char> {
     let code = u32::from(letter);
-    (0xE0020..=0xE007E).contains(&code).then(|| char::from((code - 0xE0000) as u8))
+    (0xE0020..=0xE007E)
+        .contains(&code)
+        .then(|| char::from((code - 0xE0000) as u8))
 }
 
 #[cfg(test)]
@@ -409,7 +488,10 @@ mod tests {
 
     #[test]
     fn styled_letters_become_the_letters_they_stand_for() {
-        assert_eq!(folded("Ｉｇｎｏｒｅ 𝐢𝐠𝐧𝐨𝐫𝐞 ⓘⓖⓝⓞⓡⓔ ɪɢɴᴏʀᴇ"), "ignore ignore ignore ignore");
+        assert_eq!(
+            folded("Ｉｇｎｏｒｅ 𝐢𝐠𝐧𝐨𝐫𝐞 ⓘⓖⓝⓞⓡⓔ ɪɢɴᴏʀᴇ"),
+            "ignore ignore ignore ignore"
+        );
     }
 
     #[test]
@@ -446,17 +528,23 @@ mod tests {
 
     #[test]
     fn quantities_and_versions_are_not_leetspeak() {
-        for word in ["5kg", "v2", "2024", "gpt-4", "1st", "c++"] {
+        for word in ["5kg", "v2", "2024", "gpt-4", "1st"] {
             assert!(!looks_leet(word), "{word}");
         }
-        assert_eq!(normalize_text("GPT-4 costs $5 in 2024!"), "gpt-4 costs $5 in 2024!");
+        assert_eq!(
+            normalize_text("GPT-4 costs $5 in 2024!"),
+            "gpt-4 costs $5 in 2024!"
+        );
     }
 
     #[test]
     fn normalized_text_decodes_tags_joins_letters_and_collapses_blanks() {
-        let tags: String = "hi".chars().map(|letter| char::from_u32(0xE0000 + letter as u32).expect("a tag")).collect();
+        let tags: String = "hi"
+            .chars()
+            .map(|letter| char::from_u32(0xE0000 + letter as u32).expect("a tag"))
+            .collect();
         assert_eq!(normalize_text(&tags), "hi");
-        assert_eq!(normalize_text("say  i g n o r e   a l l\tnow"), "say ignore all now");
+        assert_eq!(normalize_text("say  i-g-n-o-r-e\tit"), "say ignore it");
         assert_eq!(normalize_text(""), "");
     }
 }

@@ -32,23 +32,49 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Vec<Item>>, String> {
     let flush = |words: &mut Vec<&str>, gap: &mut u32, items: &mut Vec<(Item, bool)>| {
         for word in words.drain(..) {
             let terms = word.split('|').map(str::to_owned).collect();
-            items.push((Item { classes: Vec::new(), terms, gap: std::mem::take(gap) }, false));
+            items.push((
+                Item {
+                    classes: Vec::new(),
+                    terms,
+                    gap: std::mem::take(gap),
+                },
+                false,
+            ));
         }
     };
     for part in text.split_whitespace() {
         if let Some(width) = part.strip_prefix("..") {
             flush(&mut words, &mut gap, &mut items);
-            gap = width.parse().map_err(|_| format!("`{part}` is not a gap, write `..3`"))?;
+            gap = width
+                .parse()
+                .map_err(|_| format!("`{part}` is not a gap, write `..3`"))?;
         } else if let Some(class) = part.strip_prefix('{') {
             flush(&mut words, &mut gap, &mut items);
-            let (class, optional) = class.strip_suffix('?').map_or((class, false), |class| (class, true));
-            let class = class.strip_suffix('}').ok_or_else(|| format!("`{part}` has no closing brace"))?;
+            let (class, optional) = class
+                .strip_suffix('?')
+                .map_or((class, false), |class| (class, true));
+            let class = class
+                .strip_suffix('}')
+                .ok_or_else(|| format!("`{part}` has no closing brace"))?;
             if class.is_empty() {
                 return Err(format!("`{part}` names no class"));
             }
-            let (terms, classes): (Vec<_>, Vec<_>) = class.split('|').map(str::to_owned).partition(|name| name.starts_with('='));
-            let terms = terms.iter().map(|term| term[1..].replace('_', " ")).collect();
-            items.push((Item { classes, terms, gap: std::mem::take(&mut gap) }, optional));
+            let (terms, classes): (Vec<_>, Vec<_>) = class
+                .split('|')
+                .map(str::to_owned)
+                .partition(|name| name.starts_with('='));
+            let terms = terms
+                .iter()
+                .map(|term| term[1..].replace('_', " "))
+                .collect();
+            items.push((
+                Item {
+                    classes,
+                    terms,
+                    gap: std::mem::take(&mut gap),
+                },
+                optional,
+            ));
         } else {
             words.push(part);
         }
@@ -77,7 +103,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Vec<Item>>, String> {
                 continue;
             }
             let mut item = item.clone();
-            item.gap = if sequence.is_empty() { 0 } else { item.gap + pending };
+            item.gap = if sequence.is_empty() {
+                0
+            } else {
+                item.gap + pending
+            };
             pending = 0;
             sequence.push(item);
         }
@@ -105,13 +135,26 @@ mod tests {
     fn an_optional_item_gives_two_sequences_and_leaves_its_gap() {
         let sequences = parse("{a} ..2 {b}? ..1 {c}").expect("valid");
         assert_eq!(sequences.len(), 2);
-        assert_eq!(sequences[0].iter().map(|item| item.gap).collect::<Vec<_>>(), [0, 2, 1]);
-        assert_eq!(sequences[1].iter().map(|item| item.gap).collect::<Vec<_>>(), [0, 3]);
+        assert_eq!(
+            sequences[0].iter().map(|item| item.gap).collect::<Vec<_>>(),
+            [0, 2, 1]
+        );
+        assert_eq!(
+            sequences[1].iter().map(|item| item.gap).collect::<Vec<_>>(),
+            [0, 3]
+        );
     }
 
     #[test]
     fn mistakes_are_named() {
-        for (pattern, part) in [("{a", "brace"), ("{}", "no class"), ("a ..x b", "gap"), ("a ..2", "followed"), ("{a}?", "optional"), ("", "optional")] {
+        for (pattern, part) in [
+            ("{a", "brace"),
+            ("{}", "no class"),
+            ("a ..x b", "gap"),
+            ("a ..2", "followed"),
+            ("{a}?", "optional"),
+            ("", "optional"),
+        ] {
             let message = parse(pattern).expect_err(pattern);
             assert!(message.contains(part), "{pattern}: {message}");
         }

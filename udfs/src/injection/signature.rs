@@ -113,7 +113,10 @@ pub enum SignatureError {
 
 impl SignatureError {
     pub(crate) fn of(id: &str, message: impl Into<String>) -> Self {
-        Self::Signature { id: id.to_owned(), message: message.into() }
+        Self::Signature {
+            id: id.to_owned(),
+            message: message.into(),
+        }
     }
 }
 
@@ -134,10 +137,14 @@ impl SignatureFile {
     /// # Errors
     /// [`SignatureError::Syntax`].
     pub(crate) fn parse(toml: &str) -> Result<Self, SignatureError> {
-        let file: Self = toml::from_str(toml).map_err(|error| SignatureError::Syntax { message: error.to_string() })?;
+        let file: Self = toml::from_str(toml).map_err(|error| SignatureError::Syntax {
+            message: error.to_string(),
+        })?;
         match file.version {
             None | Some(1) => Ok(file),
-            Some(other) => Err(SignatureError::Syntax { message: format!("version {other} is not known, write `version = 1`") }),
+            Some(other) => Err(SignatureError::Syntax {
+                message: format!("version {other} is not known, write `version = 1`"),
+            }),
         }
     }
 
@@ -159,12 +166,19 @@ impl Signature {
     /// If a role is not known.
     pub(crate) fn role_bits(&self) -> Result<u8, SignatureError> {
         if self.roles.is_empty() {
-            return Ok([Role::User, Role::Tool, Role::Retrieved, Role::Unknown].iter().fold(0, |bits, role| bits | role.bit()));
+            return Ok([Role::User, Role::Tool, Role::Retrieved, Role::Unknown]
+                .iter()
+                .fold(0, |bits, role| bits | role.bit()));
         }
-        self.roles.iter().try_fold(0, |bits, name| match Role::from_name(name) {
-            Role::Unknown if name != "unknown" => Err(SignatureError::of(&self.id, format!("role `{name}` is not known"))),
-            role => Ok(bits | role.bit()),
-        })
+        self.roles
+            .iter()
+            .try_fold(0, |bits, name| match Role::from_name(name) {
+                Role::Unknown if name != "unknown" => Err(SignatureError::of(
+                    &self.id,
+                    format!("role `{name}` is not known"),
+                )),
+                role => Ok(bits | role.bit()),
+            })
     }
 
     /// Checks what the compiler does not.
@@ -172,17 +186,33 @@ impl Signature {
     /// # Errors
     /// [`SignatureError::Signature`] with the first thing that is wrong.
     pub(crate) fn check(&self) -> Result<(), SignatureError> {
-        if self.id.is_empty() || !self.id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-')) {
-            return Err(SignatureError::of(&self.id, "an id has small letters, digits, dots and dashes"));
+        if self.id.is_empty()
+            || !self.id.bytes().all(|byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-')
+            })
+        {
+            return Err(SignatureError::of(
+                &self.id,
+                "an id has small letters, digits, dots and dashes",
+            ));
         }
         if self.weight == 0.0 || !(-1.0..=1.0).contains(&self.weight) {
-            return Err(SignatureError::of(&self.id, format!("weight {} is not between -1 and 1, and not 0", self.weight)));
+            return Err(SignatureError::of(
+                &self.id,
+                format!("weight {} is not between -1 and 1, and not 0", self.weight),
+            ));
         }
         if self.patterns.is_empty() && self.regex.is_empty() && self.signal.is_none() {
-            return Err(SignatureError::of(&self.id, "nothing to match: give `patterns`, `regex` or `signal`"));
+            return Err(SignatureError::of(
+                &self.id,
+                "nothing to match: give `patterns`, `regex` or `signal`",
+            ));
         }
         if !self.regex.is_empty() && self.needs.is_empty() {
-            return Err(SignatureError::of(&self.id, "`regex` wants `needs`: words, one of which each match contains"));
+            return Err(SignatureError::of(
+                &self.id,
+                "`regex` wants `needs`: words, one of which each match contains",
+            ));
         }
         Ok(())
     }

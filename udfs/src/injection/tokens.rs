@@ -48,9 +48,14 @@ enum Sort {
 
 fn sort(letter: char) -> Sort {
     match u32::from(letter) {
-        0xE00..=0xEFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x3040..=0x30FF | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x20000..=0x323AF => {
-            Sort::Sign
-        }
+        0xE00..=0xEFF
+        | 0x1000..=0x109F
+        | 0x1780..=0x17FF
+        | 0x3040..=0x30FF
+        | 0x3400..=0x4DBF
+        | 0x4E00..=0x9FFF
+        | 0xF900..=0xFAFF
+        | 0x20000..=0x323AF => Sort::Sign,
         // Vowel signs and viramas belong to the word; dandas end sentences.
         0x964..=0x965 => Sort::Other,
         0x900..=0xDFF => Sort::Letter,
@@ -95,7 +100,12 @@ impl Words {
         if !self.text.is_empty() && self.text.last() != Some(&b' ') {
             self.text.push(b' ');
         }
-        self.tokens.push(Token { start: self.text.len() as u32, from: from as u32, to: to as u32, position });
+        self.tokens.push(Token {
+            start: self.text.len() as u32,
+            from: from as u32,
+            to: to as u32,
+            position,
+        });
     }
 
     fn word(&mut self, bytes: &[u8], from: usize, position: u32) -> usize {
@@ -131,10 +141,15 @@ impl Words {
 
     /// Cuts the last word where it is long enough to be several. Gives how many words more there are now.
     fn split_long(&mut self, lexicon: &Lexicon) -> u32 {
-        let Some(whole) = self.tokens.last().copied() else { return 0 };
+        let Some(whole) = self.tokens.last().copied() else {
+            return 0;
+        };
         let word = &self.text[whole.start as usize..];
         // Signs inside the word would shift the offsets; such a word stays whole.
-        if word.len() < LONG_WORD || word.len() != (whole.to - whole.from) as usize || !word.is_ascii() {
+        if word.len() < LONG_WORD
+            || word.len() != (whole.to - whole.from) as usize
+            || !word.is_ascii()
+        {
             return 0;
         }
         let word = word.to_vec();
@@ -162,7 +177,11 @@ impl Words {
         self.text.truncate(whole.start as usize);
         let mut more = 0;
         for cut in cuts {
-            self.start_token(whole.from as usize + cut.start, whole.from as usize + cut.end, whole.position + more);
+            self.start_token(
+                whole.from as usize + cut.start,
+                whole.from as usize + cut.end,
+                whole.position + more,
+            );
             self.text.extend_from_slice(&word[cut]);
             more += 1;
         }
@@ -174,16 +193,36 @@ impl Words {
         if !bytes[at].is_ascii_whitespace() {
             let next = self.tokens.len() as u32;
             if let Some((_, classes)) = markers.longest(bytes, at, 1) {
-                self.markers.extend(classes.iter().map(|class| Event { class: *class, first: next, last: next }));
+                self.markers.extend(classes.iter().map(|class| Event {
+                    class: *class,
+                    first: next,
+                    last: next,
+                }));
                 // The marker takes a place between the words, so that items can follow it.
                 if !self.text.is_empty() && self.text.last() != Some(&b' ') {
                     self.text.push(b' ');
                 }
-                self.tokens.push(Token { start: self.text.len() as u32, from: at as u32, to: at as u32 + 1, position });
+                self.tokens.push(Token {
+                    start: self.text.len() as u32,
+                    from: at as u32,
+                    to: at as u32 + 1,
+                    position,
+                });
                 return 1;
             }
+            // Inside `<!--` and the like a mark ends no sentence.
+            if bytes
+                .get(at + 1)
+                .is_some_and(|next| matches!(next, b'-' | b'['))
+            {
+                return 0;
+            }
         }
-        if ends_sentence(bytes, at) { SENTENCE } else { 0 }
+        if ends_sentence(bytes, at) {
+            SENTENCE
+        } else {
+            0
+        }
     }
 
     /// Calls `found` for each vocabulary term, in the order of their first words.
@@ -195,13 +234,29 @@ impl Words {
                 found(*marker);
             }
             let start = token.start as usize;
-            let end = self.tokens.get(index as usize + 1).map_or(self.text.len(), |next| next.start as usize);
+            let end = self
+                .tokens
+                .get(index as usize + 1)
+                .map_or(self.text.len(), |next| next.start as usize);
             if end == start {
                 continue;
             }
             let exact = lexicon.walk(&self.text, start, |class, term_end| {
-                let last = if term_end <= end { index } else { index + self.text[end..term_end].iter().filter(|byte| **byte == b' ').count() as u32 + 1 };
-                found(Event { class, first: index, last });
+                let last = if term_end <= end {
+                    index
+                } else {
+                    index
+                        + self.text[end..term_end]
+                            .iter()
+                            .filter(|byte| **byte == b' ')
+                            .count() as u32
+                        + 1
+                };
+                found(Event {
+                    class,
+                    first: index,
+                    last,
+                });
             });
             if !exact {
                 self.guess(lexicon, index, start, end, &mut found);
@@ -209,10 +264,21 @@ impl Words {
         }
     }
 
-    fn guess(&self, lexicon: &Lexicon, index: u32, start: usize, end: usize, found: &mut impl FnMut(Event)) {
+    fn guess(
+        &self,
+        lexicon: &Lexicon,
+        index: u32,
+        start: usize,
+        end: usize,
+        found: &mut impl FnMut(Event),
+    ) {
         let word = self.text[start..end].trim_ascii_end();
         for class in lexicon.guess(word) {
-            found(Event { class: *class, first: index, last: index });
+            found(Event {
+                class: *class,
+                first: index,
+                last: index,
+            });
         }
     }
 }
@@ -223,14 +289,24 @@ pub(crate) const LONG_WORD: usize = 20;
 fn sort_at(bytes: &[u8], at: usize) -> (Sort, usize) {
     let byte = bytes[at];
     if byte.is_ascii() {
-        return (if byte.is_ascii_alphanumeric() { Sort::Letter } else { Sort::Other }, 1);
+        return (
+            if byte.is_ascii_alphanumeric() {
+                Sort::Letter
+            } else {
+                Sort::Other
+            },
+            1,
+        );
     }
     let width = match byte {
         0xF0.. => 4,
         0xE0.. => 3,
         _ => 2,
     };
-    let letter = bytes.get(at..at + width).and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| text.chars().next());
+    let letter = bytes
+        .get(at..at + width)
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .and_then(|text| text.chars().next());
     letter.map_or((Sort::Other, 1), |letter| (sort(letter), width))
 }
 
@@ -238,22 +314,35 @@ fn sort_at(bytes: &[u8], at: usize) -> (Sort, usize) {
 fn joint(bytes: &[u8], at: usize) -> Option<usize> {
     let next = match bytes.get(at)? {
         b'\'' | b'`' => at + 1,
-        b'*' => at + bytes[at..].iter().take(4).take_while(|byte| **byte == b'*').count(),
+        b'*' => {
+            at + bytes[at..]
+                .iter()
+                .take(4)
+                .take_while(|byte| **byte == b'*')
+                .count()
+        }
         b'<' if bytes[at..].starts_with(b"<!--") => {
             let window = &bytes[at..bytes.len().min(at + 64)];
             at + window.windows(3).position(|three| three == b"-->")? + 3
         }
         _ => return None,
     };
-    bytes.get(next).is_some_and(u8::is_ascii_alphanumeric).then_some(next)
+    bytes
+        .get(next)
+        .is_some_and(u8::is_ascii_alphanumeric)
+        .then_some(next)
 }
 
 fn ends_sentence(bytes: &[u8], at: usize) -> bool {
     match bytes[at] {
         b'!' | b'?' | b';' => true,
-        b'.' => bytes.get(at + 1).is_none_or(|next| next.is_ascii_whitespace() || matches!(next, b'"' | b'\'' | b')' | b']' | b'<')),
+        b'.' => bytes.get(at + 1).is_none_or(|next| {
+            next.is_ascii_whitespace() || matches!(next, b'"' | b'\'' | b')' | b']' | b'<')
+        }),
         b'\n' => bytes.get(at + 1) == Some(&b'\n'),
-        _ => ["。", "！", "？", "．", "।", "؟", "۔"].iter().any(|mark| bytes[at..].starts_with(mark.as_bytes())),
+        _ => ["。", "！", "？", "．", "।", "؟", "۔"]
+            .iter()
+            .any(|mark| bytes[at..].starts_with(mark.as_bytes())),
     }
 }
 
@@ -279,18 +368,29 @@ mod tests {
         fold(text, &mut canon, &mut Signals::default());
         let mut words = Words::default();
         let none = Lexicon::new(std::iter::empty(), &[]);
-        words.cut(&canon, &none, &Lexicon::new([(b"<!--".as_slice(), 9)].into_iter(), &[]));
+        words.cut(
+            &canon,
+            &none,
+            &Lexicon::new([(b"<!--".as_slice(), 9)].into_iter(), &[]),
+        );
         words
     }
 
     #[test]
     fn signs_inside_a_word_do_not_end_it() {
-        assert_eq!(cut("Don't **ig**nore, ig<!-- x -->nore_it").text, b"dont ignore ignore it");
+        assert_eq!(
+            cut("Don't **ig**nore, ig<!-- x -->nore_it").text,
+            b"dont ignore ignore it"
+        );
     }
 
     #[test]
     fn sentence_ends_widen_the_distance_and_dots_inside_words_do_not() {
-        let positions: Vec<u32> = cut("Stop. Go to evil.com now").tokens.iter().map(|token| token.position).collect();
+        let positions: Vec<u32> = cut("Stop. Go to evil.com now")
+            .tokens
+            .iter()
+            .map(|token| token.position)
+            .collect();
         assert_eq!(positions, [0, 9, 10, 11, 12, 13]);
     }
 
@@ -302,8 +402,22 @@ mod tests {
     #[test]
     fn a_marker_takes_a_place_of_its_own() {
         let words = cut("a <!-- b");
-        assert_eq!(words.tokens.iter().map(|token| token.position).collect::<Vec<_>>(), [0, 1, 2]);
-        assert_eq!(words.markers, [Event { class: 9, first: 1, last: 1 }]);
+        assert_eq!(
+            words
+                .tokens
+                .iter()
+                .map(|token| token.position)
+                .collect::<Vec<_>>(),
+            [0, 1, 2]
+        );
+        assert_eq!(
+            words.markers,
+            [Event {
+                class: 9,
+                first: 1,
+                last: 1
+            }]
+        );
     }
 
     #[test]
@@ -311,6 +425,13 @@ mod tests {
         let lexicon = Lexicon::new([(b"system prompt".as_slice(), 3)].into_iter(), &[]);
         let mut events = Vec::new();
         cut("my system  prompt").events(&lexicon, |event| events.push(event));
-        assert_eq!(events, [Event { class: 3, first: 1, last: 2 }]);
+        assert_eq!(
+            events,
+            [Event {
+                class: 3,
+                first: 1,
+                last: 2
+            }]
+        );
     }
 }

@@ -7,13 +7,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder, StringArrayType, StringBuilder, StringViewBuilder,
-    StructBuilder,
+    Array, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder,
+    StringArrayType, StringBuilder, StringViewBuilder, StructBuilder,
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion_common::{DataFusionError, Result, ScalarValue, exec_err, internal_err, plan_err};
-use datafusion_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion_expr::{
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
 use datafusion_macros::user_doc;
 use foldhash::fast::FixedState;
 
@@ -45,8 +48,14 @@ pub fn udfs() -> Vec<Arc<ScalarUDF>> {
 +------+
 ```"#,
     argument(name = "text", description = "The text to judge."),
-    argument(name = "threshold", description = "Score from which the text counts, 0 to 1; 0.5 unless given."),
-    argument(name = "role", description = "Who wrote the text: user, system, assistant, tool or retrieved; any other name is unknown.")
+    argument(
+        name = "threshold",
+        description = "Score from which the text counts, 0 to 1; 0.5 unless given."
+    ),
+    argument(
+        name = "role",
+        description = "Who wrote the text: user, system, assistant, tool or retrieved; any other name is unknown."
+    )
 )]
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct InjectionMatch {
@@ -67,7 +76,10 @@ pub struct InjectionMatch {
 +-------+
 ```"#,
     argument(name = "text", description = "The text to judge."),
-    argument(name = "role", description = "Who wrote the text: user, system, assistant, tool or retrieved; any other name is unknown.")
+    argument(
+        name = "role",
+        description = "Who wrote the text: user, system, assistant, tool or retrieved; any other name is unknown."
+    )
 )]
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct InjectionScore {
@@ -88,7 +100,10 @@ pub struct InjectionScore {
 +-----------------------------------------------------------------------+
 ```"#,
     argument(name = "text", description = "The text to judge."),
-    argument(name = "role", description = "Who wrote the text: user, system, assistant, tool or retrieved; any other name is unknown.")
+    argument(
+        name = "role",
+        description = "Who wrote the text: user, system, assistant, tool or retrieved; any other name is unknown."
+    )
 )]
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct InjectionSignatures {
@@ -109,7 +124,10 @@ pub struct InjectionSignatures {
 +------+
 ```"#,
     argument(name = "text", description = "The text to judge."),
-    argument(name = "role", description = "Who wrote the text: user, system, assistant, tool or retrieved; any other name is unknown.")
+    argument(
+        name = "role",
+        description = "Who wrote the text: user, system, assistant, tool or retrieved; any other name is unknown."
+    )
 )]
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct InjectionHits {
@@ -145,7 +163,10 @@ enum Extra {
 }
 
 fn is_string(kind: &DataType) -> bool {
-    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        kind,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 /// The types a function asks for: the text as it is, in any layout or as a dictionary; a threshold as a number; a role as text.
@@ -162,14 +183,20 @@ fn coerce(function: &str, arguments: &[DataType], extra: Extra) -> Result<Vec<Da
     let mut threshold = extra == Extra::ThresholdAndRole;
     let mut role = extra != Extra::Nothing;
     for other in others {
-        if role && (is_string(other) || matches!(other, DataType::Dictionary(_, values) if is_string(values))) {
+        if role
+            && (is_string(other)
+                || matches!(other, DataType::Dictionary(_, values) if is_string(values)))
+        {
             (threshold, role) = (false, false);
             types.push(DataType::Utf8View);
         } else if threshold && (other.is_numeric() || other.is_null()) {
             threshold = false;
             types.push(DataType::Float64);
         } else {
-            return plan_err!("`{function}` takes no {other} as argument {}", types.len() + 1);
+            return plan_err!(
+                "`{function}` takes no {other} as argument {}",
+                types.len() + 1
+            );
         }
     }
     Ok(types)
@@ -181,7 +208,9 @@ fn map_texts(
     role: Option<&ColumnarValue>,
     rows: impl Fn(&dyn Array, &Roles<'_>) -> Result<ArrayRef>,
 ) -> Result<ColumnarValue> {
-    let Some(text) = args.args.first() else { return internal_err!("no text argument") };
+    let Some(text) = args.args.first() else {
+        return internal_err!("no text argument");
+    };
     let role = match role {
         None => Roles::One(Role::Unknown),
         Some(ColumnarValue::Scalar(role)) => Roles::One(role_of(role)),
@@ -190,9 +219,15 @@ fn map_texts(
     match (text, &role) {
         (ColumnarValue::Scalar(text), Roles::One(_)) => {
             let result = over_dictionary(&text.to_array()?, &role, rows)?;
-            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &result, 0,
+            )?))
         }
-        (text, _) => Ok(ColumnarValue::Array(over_dictionary(&text.to_array(args.number_rows)?, &role, rows)?)),
+        (text, _) => Ok(ColumnarValue::Array(over_dictionary(
+            &text.to_array(args.number_rows)?,
+            &role,
+            rows,
+        )?)),
     }
 }
 
@@ -212,11 +247,19 @@ impl Roles<'_> {
 }
 
 fn role_of(role: &ScalarValue) -> Role {
-    role.try_as_str().flatten().map_or(Role::Unknown, Role::from_name)
+    role.try_as_str()
+        .flatten()
+        .map_or(Role::Unknown, Role::from_name)
 }
 
-fn over_dictionary(array: &ArrayRef, roles: &Roles<'_>, rows: impl Fn(&dyn Array, &Roles<'_>) -> Result<ArrayRef>) -> Result<ArrayRef> {
-    let Some(dictionary) = array.as_any_dictionary_opt() else { return rows(array, roles) };
+fn over_dictionary(
+    array: &ArrayRef,
+    roles: &Roles<'_>,
+    rows: impl Fn(&dyn Array, &Roles<'_>) -> Result<ArrayRef>,
+) -> Result<ArrayRef> {
+    let Some(dictionary) = array.as_any_dictionary_opt() else {
+        return rows(array, roles);
+    };
     let values = dictionary.values();
     if matches!(roles, Roles::Each(_)) || values.len() > array.len() {
         return rows(&cast(array, values.data_type())?, roles);
@@ -239,7 +282,11 @@ fn for_each_text<'a>(column: &'a dyn Array, row: impl FnMut(Option<&'a str>)) ->
 }
 
 /// Scans each text and hands the verdict to `row`; texts that repeat in the batch are scanned once.
-fn scan_each(column: &dyn Array, roles: &Roles<'_>, mut row: impl FnMut(Option<&Verdict>)) -> Result<()> {
+fn scan_each(
+    column: &dyn Array,
+    roles: &Roles<'_>,
+    mut row: impl FnMut(Option<&Verdict>),
+) -> Result<()> {
     let matcher = Matcher::builtin();
     let mut scratch = Scratch::default();
     let mut index = 0;
@@ -270,7 +317,11 @@ const REMEMBERED: usize = 1024;
 
 fn threshold_of(value: &ColumnarValue) -> Result<Option<f64>> {
     match value {
-        ColumnarValue::Scalar(ScalarValue::Float64(Some(threshold))) if (0.0..=1.0).contains(threshold) => Ok(Some(*threshold)),
+        ColumnarValue::Scalar(ScalarValue::Float64(Some(threshold)))
+            if (0.0..=1.0).contains(threshold) =>
+        {
+            Ok(Some(*threshold))
+        }
         ColumnarValue::Scalar(ScalarValue::Float64(Some(threshold))) => {
             exec_err!("the threshold of `injection_match` is from 0 to 1, not {threshold}")
         }
@@ -294,20 +345,32 @@ fn hit_fields() -> Fields {
 }
 
 fn hits_type() -> DataType {
-    DataType::List(Arc::new(Field::new_list_field(DataType::Struct(hit_fields()), true)))
+    DataType::List(Arc::new(Field::new_list_field(
+        DataType::Struct(hit_fields()),
+        true,
+    )))
 }
 
 fn invoke_match(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let others = args.args.get(1..).unwrap_or_default();
-    let threshold = match others.iter().find(|other| other.data_type() == DataType::Float64) {
+    let threshold = match others
+        .iter()
+        .find(|other| other.data_type() == DataType::Float64)
+    {
         None => Some(THRESHOLD),
         Some(value) => threshold_of(value)?,
     };
-    let role = others.iter().find(|other| other.data_type() == DataType::Utf8View);
+    let role = others
+        .iter()
+        .find(|other| other.data_type() == DataType::Utf8View);
     map_texts(args, role, |column, roles| {
         let mut matches = BooleanBuilder::with_capacity(column.len());
         scan_each(column, roles, |verdict| {
-            matches.append_option(verdict.zip(threshold).map(|(verdict, threshold)| verdict.score >= threshold));
+            matches.append_option(
+                verdict
+                    .zip(threshold)
+                    .map(|(verdict, threshold)| verdict.score >= threshold),
+            );
         })?;
         Ok(Arc::new(matches.finish()))
     })
@@ -316,7 +379,9 @@ fn invoke_match(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
 fn invoke_score(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     map_texts(args, args.args.get(1), |column, roles| {
         let mut scores = Float64Builder::with_capacity(column.len());
-        scan_each(column, roles, |verdict| scores.append_option(verdict.map(|verdict| verdict.score)))?;
+        scan_each(column, roles, |verdict| {
+            scores.append_option(verdict.map(|verdict| verdict.score))
+        })?;
         Ok(Arc::new(scores.finish()))
     })
 }
@@ -327,7 +392,9 @@ fn invoke_signatures(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
         let mut lists = ListBuilder::new(StringBuilder::new());
         scan_each(column, roles, |verdict| {
             for hit in verdict.map_or(&[][..], |verdict| &verdict.hits) {
-                lists.values().append_value(&matcher.signature(hit.signature).id);
+                lists
+                    .values()
+                    .append_value(&matcher.signature(hit.signature).id);
             }
             lists.append(verdict.is_some());
         })?;
@@ -385,7 +452,9 @@ fn offset_field(fields: &mut StructBuilder, at: usize, value: usize) -> Result<(
 fn invoke_normalize(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     map_texts(args, None, |column, _| {
         let mut normal = StringViewBuilder::with_capacity(column.len());
-        for_each_text(column, |text| normal.append_option(text.map(normalize_text)))?;
+        for_each_text(column, |text| {
+            normal.append_option(text.map(normalize_text))
+        })?;
         Ok(Arc::new(normal.finish()))
     })
 }
@@ -395,7 +464,9 @@ macro_rules! injection_function {
     ($function:ident, $name:literal, $extra:expr, $result:expr, $invoke:path) => {
         impl Default for $function {
             fn default() -> Self {
-                Self { signature: Signature::user_defined(Volatility::Immutable) }
+                Self {
+                    signature: Signature::user_defined(Volatility::Immutable),
+                }
             }
         }
 
@@ -427,8 +498,38 @@ macro_rules! injection_function {
     };
 }
 
-injection_function!(InjectionMatch, "injection_match", Extra::ThresholdAndRole, DataType::Boolean, invoke_match);
-injection_function!(InjectionScore, "injection_score", Extra::Role, DataType::Float64, invoke_score);
-injection_function!(InjectionSignatures, "injection_signatures", Extra::Role, signatures_type(), invoke_signatures);
-injection_function!(InjectionHits, "injection_hits", Extra::Role, hits_type(), invoke_hits);
-injection_function!(NormalizeText, "normalize_text", Extra::Nothing, DataType::Utf8View, invoke_normalize);
+injection_function!(
+    InjectionMatch,
+    "injection_match",
+    Extra::ThresholdAndRole,
+    DataType::Boolean,
+    invoke_match
+);
+injection_function!(
+    InjectionScore,
+    "injection_score",
+    Extra::Role,
+    DataType::Float64,
+    invoke_score
+);
+injection_function!(
+    InjectionSignatures,
+    "injection_signatures",
+    Extra::Role,
+    signatures_type(),
+    invoke_signatures
+);
+injection_function!(
+    InjectionHits,
+    "injection_hits",
+    Extra::Role,
+    hits_type(),
+    invoke_hits
+);
+injection_function!(
+    NormalizeText,
+    "normalize_text",
+    Extra::Nothing,
+    DataType::Utf8View,
+    invoke_normalize
+);

@@ -42,7 +42,10 @@ impl Role {
             ("search_result", Role::Retrieved),
         ];
         let name = name.trim();
-        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map_or(Self::Unknown, |(_, role)| *role)
+        NAMES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map_or(Self::Unknown, |(_, role)| *role)
     }
 
     pub(crate) fn bit(self) -> u8 {
@@ -165,7 +168,11 @@ impl Signals {
             _ => &mut self.zero_width,
         };
         *count = count.saturating_add(1);
-        self.run = if at == self.run_at { self.run.saturating_add(1) } else { 1 };
+        self.run = if at == self.run_at {
+            self.run.saturating_add(1)
+        } else {
+            1
+        };
         self.run_at = at;
         self.longest_invisible_run = self.longest_invisible_run.max(self.run);
     }
@@ -192,11 +199,26 @@ impl Verdict {
 
     /// Keeps one hit of each signature, the heaviest, and sums up: independent pieces of evidence multiply the doubt that is left.
     pub(crate) fn conclude(&mut self) {
-        self.hits.sort_by(|a, b| a.signature.cmp(&b.signature).then(b.weight.total_cmp(&a.weight)).then(a.start.cmp(&b.start)));
+        self.hits.sort_by(|a, b| {
+            a.signature
+                .cmp(&b.signature)
+                .then(b.weight.total_cmp(&a.weight))
+                .then(a.start.cmp(&b.start))
+        });
         self.hits.dedup_by_key(|hit| hit.signature);
-        self.hits.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.start.cmp(&b.start)).then(a.signature.cmp(&b.signature)));
+        self.hits.sort_by(|a, b| {
+            b.weight
+                .total_cmp(&a.weight)
+                .then(a.start.cmp(&b.start))
+                .then(a.signature.cmp(&b.signature))
+        });
         // Hits below zero are no evidence of attack: text about attacks counts for less, and is not reported.
-        let prose: f64 = self.hits.iter().filter(|hit| hit.weight < 0.0).map(|hit| 1.0 + hit.weight).product();
+        let prose: f64 = self
+            .hits
+            .iter()
+            .filter(|hit| hit.weight < 0.0)
+            .map(|hit| 1.0 + hit.weight)
+            .product();
         self.hits.retain(|hit| hit.weight > 0.0);
         let doubt: f64 = self.hits.iter().map(|hit| 1.0 - hit.weight).product();
         self.score = (1.0 - doubt) * prose;
@@ -208,12 +230,21 @@ mod tests {
     use super::*;
 
     fn hit(signature: u32, weight: f64) -> Hit {
-        Hit { signature, start: 0, end: 1, via: Via::Plain, weight }
+        Hit {
+            signature,
+            start: 0,
+            end: 1,
+            via: Via::Plain,
+            weight,
+        }
     }
 
     #[test]
     fn evidence_adds_up_and_a_repeated_signature_counts_once() {
-        let mut verdict = Verdict { hits: vec![hit(1, 0.5), hit(2, 0.5), hit(1, 0.25)], ..Verdict::default() };
+        let mut verdict = Verdict {
+            hits: vec![hit(1, 0.5), hit(2, 0.5), hit(1, 0.25)],
+            ..Verdict::default()
+        };
         verdict.conclude();
         assert_eq!(verdict.hits.len(), 2);
         assert!((verdict.score - 0.75).abs() < 1e-12);
@@ -221,7 +252,10 @@ mod tests {
 
     #[test]
     fn prose_about_attacks_takes_its_share_and_is_not_reported() {
-        let mut verdict = Verdict { hits: vec![hit(1, 0.8), hit(2, -0.5)], ..Verdict::default() };
+        let mut verdict = Verdict {
+            hits: vec![hit(1, 0.8), hit(2, -0.5)],
+            ..Verdict::default()
+        };
         verdict.conclude();
         assert_eq!(verdict.hits.len(), 1);
         assert!((verdict.score - 0.4).abs() < 1e-12);
