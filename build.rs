@@ -15,7 +15,8 @@ fn main() -> io::Result<()> {
     for file in files {
         let name = file.strip_prefix(&root).expect("listed below it");
         let name = name.to_str().expect("names are ASCII").replace('\\', "/");
-        writeln!(source, "    ({name:?}, include_str!({file:?})),").expect("a string takes everything");
+        writeln!(source, "    ({name:?}, include_str!({file:?})),")
+            .expect("a string takes everything");
     }
     source.push_str("]\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
@@ -31,7 +32,9 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             list(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "sql" || extension == "lock" || extension == "txt") {
+        } else if path.extension().is_some_and(|extension| {
+            extension == "sql" || extension == "lock" || extension == "txt"
+        }) {
             files.push(path);
         }
     }

@@ -39,7 +39,12 @@ pub fn split(text: &str) -> Result<Split, Vec<Problem>> {
     };
     let mut problems = Vec::new();
     let mut open: Option<Block> = None;
-    for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
+    for (index, line) in text
+        .strip_prefix('\u{feff}')
+        .unwrap_or(text)
+        .lines()
+        .enumerate()
+    {
         let number = index + 1;
         let error = |message: String| Problem::error("L-HEADER", Some(number), message);
         match (&mut open, fence(line)) {
@@ -68,8 +73,13 @@ pub fn split(text: &str) -> Result<Split, Vec<Problem>> {
                 }
                 None => {
                     problems.push(
-                        error(format!("a line of the block `{}` is not `-- text`", block.kind))
-                            .hint(Some("end the block with `-- ///` before the SQL".to_string())),
+                        error(format!(
+                            "a line of the block `{}` is not `-- text`",
+                            block.kind
+                        ))
+                        .hint(Some(
+                            "end the block with `-- ///` before the SQL".to_string(),
+                        )),
                     );
                     return Err(problems);
                 }
@@ -88,23 +98,39 @@ pub fn split(text: &str) -> Result<Split, Vec<Problem>> {
     }
     if let Some(block) = open {
         problems.push(
-            Problem::error("L-HEADER", Some(block.line), format!("block `{}` is never closed", block.kind))
-                .hint(Some("end it with a line `-- ///`".to_string())),
+            Problem::error(
+                "L-HEADER",
+                Some(block.line),
+                format!("block `{}` is never closed", block.kind),
+            )
+            .hint(Some("end it with a line `-- ///`".to_string())),
         );
     }
-    if problems.is_empty() { Ok(split) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(split)
+    } else {
+        Err(problems)
+    }
 }
 
 fn unknown_kind(kind: &str, line: usize) -> Problem {
     let hint = crate::suggest::nearest(kind, KINDS)
         .map(|near| format!("did you mean `{near}`?"))
         .unwrap_or_else(|| format!("one of {}", KINDS.join(", ")));
-    Problem::error("L-HEADER", Some(line), format!("unknown block type `{kind}`")).hint(hint)
+    Problem::error(
+        "L-HEADER",
+        Some(line),
+        format!("unknown block type `{kind}`"),
+    )
+    .hint(hint)
 }
 
 /// The block type after a fence, empty for a closing fence; `None` for any other line.
 fn fence(line: &str) -> Option<&str> {
-    line.trim_end().strip_prefix("-- ///").filter(|rest| rest.is_empty() || rest.starts_with(' ')).map(str::trim)
+    line.trim_end()
+        .strip_prefix("-- ///")
+        .filter(|rest| rest.is_empty() || rest.starts_with(' '))
+        .map(str::trim)
 }
 
 /// A fence that is no `--` line of its own: what a formatter makes of a header when it merges line comments.
@@ -119,7 +145,8 @@ fn is_stray_fence(line: &str) -> bool {
 /// The text of a comment line.
 fn comment(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("--")?;
-    rest.strip_prefix(' ').or((rest.trim_end().is_empty()).then_some(""))
+    rest.strip_prefix(' ')
+        .or((rest.trim_end().is_empty()).then_some(""))
 }
 
 #[cfg(test)]
@@ -131,8 +158,18 @@ mod tests {
         let split = split("-- /// rule\n-- id = \"a\"\n--\n-- ///\nSELECT 1;\n-- /// test\n-- name = \"t\"\n-- ///\n").expect("valid");
         assert_eq!(split.sql, "\n\n\n\nSELECT 1;\n\n\n\n");
         assert_eq!(split.blocks.len(), 2);
-        assert_eq!(split.blocks[0], Block { kind: "rule".into(), line: 1, toml: "id = \"a\"\n\n".into() });
-        assert_eq!((split.blocks[1].kind.as_str(), split.blocks[1].line), ("test", 6));
+        assert_eq!(
+            split.blocks[0],
+            Block {
+                kind: "rule".into(),
+                line: 1,
+                toml: "id = \"a\"\n\n".into()
+            }
+        );
+        assert_eq!(
+            (split.blocks[1].kind.as_str(), split.blocks[1].line),
+            ("test", 6)
+        );
     }
 
     fn first_problem(text: &str) -> (Option<usize>, String, Option<String>) {
@@ -145,14 +182,29 @@ mod tests {
         assert_eq!(first_problem("\n-- /// rule\n-- id = 1\n").0, Some(2));
         assert_eq!(first_problem("-- /// rule\nSELECT 1;\n").0, Some(2));
         assert_eq!(first_problem("SELECT 1;\n-- ///\n").0, Some(2));
-        assert_eq!(first_problem("-- /// rule\n-- /// test\n-- ///\n").0, Some(2));
+        assert_eq!(
+            first_problem("-- /// rule\n-- /// test\n-- ///\n").0,
+            Some(2)
+        );
         let (line, message, hint) = first_problem("-- /// rul\n-- ///\n");
-        assert_eq!((line, message.as_str(), hint.as_deref()), (Some(1), "unknown block type `rul`", Some("did you mean `rule`?")));
+        assert_eq!(
+            (line, message.as_str(), hint.as_deref()),
+            (
+                Some(1),
+                "unknown block type `rul`",
+                Some("did you mean `rule`?")
+            )
+        );
     }
 
     #[test]
     fn a_header_in_a_block_comment_is_noticed() {
-        for text in ["/* /// rule\n id = 1\n/// */\nSELECT 1", "/*\n * /// rule\n */", "--/// rule\n-- ///", "/// rule"] {
+        for text in [
+            "/* /// rule\n id = 1\n/// */\nSELECT 1",
+            "/*\n * /// rule\n */",
+            "--/// rule\n-- ///",
+            "/// rule",
+        ] {
             let (_, message, _) = first_problem(text);
             assert!(message.contains("block comment"), "{text}: {message}");
         }

@@ -85,7 +85,9 @@ impl Case {
             let name = section.required("name", Section::text);
             let at = section.required("at", Section::instant);
             let given = given(section);
-            let expect = section.get("expect").map(|value| objects(section, "expect", value));
+            let expect = section
+                .get("expect")
+                .map(|value| objects(section, "expect", value));
             let expect_state = section.choice("expect_state", State::CHOICES);
             let exact = section.flag("exact");
             let params = match section.get("params") {
@@ -140,17 +142,23 @@ fn given(section: &Section<'_, '_>) -> Vec<Given> {
         for (mut columns, line) in objects(section, table.get_ref(), value) {
             let repeat = match columns.remove("repeat") {
                 None => 1,
-                Some(repeat) => repeat.as_i64().filter(|repeat| (1..=1_000_000).contains(repeat)).unwrap_or_else(|| {
-                    section.fault(value, "`repeat` must be a whole number from 1 to 1,000,000");
-                    1
-                }),
+                Some(repeat) => repeat
+                    .as_i64()
+                    .filter(|repeat| (1..=1_000_000).contains(repeat))
+                    .unwrap_or_else(|| {
+                        section.fault(value, "`repeat` must be a whole number from 1 to 1,000,000");
+                        1
+                    }),
             };
             let every = match columns.remove("every") {
                 None => Span(0),
-                Some(every) => every.as_str().and_then(|every| every.parse().ok()).unwrap_or_else(|| {
-                    section.fault(value, "`every` must be a duration such as \"100ms\"");
-                    Span(0)
-                }),
+                Some(every) => every
+                    .as_str()
+                    .and_then(|every| every.parse().ok())
+                    .unwrap_or_else(|| {
+                        section.fault(value, "`every` must be a duration such as \"100ms\"");
+                        Span(0)
+                    }),
             };
             rows.push(Given {
                 table: table.get_ref().to_string(),
@@ -164,9 +172,16 @@ fn given(section: &Section<'_, '_>) -> Vec<Given> {
     rows
 }
 
-fn objects(section: &Section<'_, '_>, key: &str, value: Place<'_>) -> Vec<(Map<String, Value>, usize)> {
+fn objects(
+    section: &Section<'_, '_>,
+    key: &str,
+    value: Place<'_>,
+) -> Vec<(Map<String, Value>, usize)> {
     let DeValue::Array(items) = value.get_ref() else {
-        section.fault(value, format!("`{key}` must be a list of rows: [{{ column = value }}]"));
+        section.fault(
+            value,
+            format!("`{key}` must be a list of rows: [{{ column = value }}]"),
+        );
         return Vec::new();
     };
     items
@@ -174,7 +189,10 @@ fn objects(section: &Section<'_, '_>, key: &str, value: Place<'_>) -> Vec<(Map<S
         .filter_map(|item| match json(item) {
             Value::Object(row) => Some((row, section.line_of(item))),
             _ => {
-                section.fault(item, format!("a row of `{key}` must be {{ column = value }}"));
+                section.fault(
+                    item,
+                    format!("a row of `{key}` must be {{ column = value }}"),
+                );
                 None
             }
         })

@@ -28,7 +28,10 @@ impl<'a> Header<'a> {
     ///
     /// # Errors
     /// Every problem of the block.
-    pub fn read<T>(block: &'a Block, read: impl FnOnce(&Section<'_, 'a>) -> Option<T>) -> Result<T, Vec<Problem>> {
+    pub fn read<T>(
+        block: &'a Block,
+        read: impl FnOnce(&Section<'_, 'a>) -> Option<T>,
+    ) -> Result<T, Vec<Problem>> {
         let header = Header {
             block,
             problems: RefCell::default(),
@@ -55,12 +58,19 @@ impl<'a> Header<'a> {
     /// The line in the file of a place in the block's TOML.
     fn line(&self, span: Option<Range<usize>>) -> usize {
         let offset = span.map_or(0, |span| span.start).min(self.block.toml.len());
-        self.block.line + 1 + self.block.toml.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count()
+        self.block.line
+            + 1
+            + self.block.toml.as_bytes()[..offset]
+                .iter()
+                .filter(|&&byte| byte == b'\n')
+                .count()
     }
 
     fn error(&self, span: Option<Range<usize>>, message: String, hint: Option<String>) {
         let line = self.line(span);
-        self.problems.borrow_mut().push(Problem::error("L-HEADER", Some(line), message).hint(hint));
+        self.problems
+            .borrow_mut()
+            .push(Problem::error("L-HEADER", Some(line), message).hint(hint));
     }
 }
 
@@ -79,7 +89,12 @@ pub struct Section<'h, 'a> {
 pub(super) type Place<'h> = &'h Spanned<DeValue<'h>>;
 
 impl<'h, 'a> Section<'h, 'a> {
-    fn new(header: &'h Header<'a>, prefix: String, table: &'h DeTable<'h>, span: Range<usize>) -> Self {
+    fn new(
+        header: &'h Header<'a>,
+        prefix: String,
+        table: &'h DeTable<'h>,
+        span: Range<usize>,
+    ) -> Self {
         Section {
             header,
             prefix,
@@ -97,9 +112,16 @@ impl<'h, 'a> Section<'h, 'a> {
             if !asked.contains(name) {
                 let hint = match nearest(name, asked.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known here: {}", asked.iter().copied().collect::<Vec<_>>().join(", ")),
+                    None => format!(
+                        "known here: {}",
+                        asked.iter().copied().collect::<Vec<_>>().join(", ")
+                    ),
                 };
-                self.header.error(Some(key.span()), format!("unknown key `{}{name}`", self.prefix), Some(hint));
+                self.header.error(
+                    Some(key.span()),
+                    format!("unknown key `{}{name}`", self.prefix),
+                    Some(hint),
+                );
             }
         }
     }
@@ -132,12 +154,20 @@ impl<'h, 'a> Section<'h, 'a> {
     }
 
     /// The value of a key that must be there.
-    pub fn required<T>(&self, key: &'static str, read: impl FnOnce(&Self, &'static str) -> Option<T>) -> Option<T> {
+    pub fn required<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Self, &'static str) -> Option<T>,
+    ) -> Option<T> {
         if self.table.contains_key(key) {
             return read(self, key);
         }
         self.asked.borrow_mut().insert(key);
-        self.header.error(Some(self.span.clone()), format!("`{}{key}` is missing", self.prefix), None);
+        self.header.error(
+            Some(self.span.clone()),
+            format!("`{}{key}` is missing", self.prefix),
+            None,
+        );
         None
     }
 
@@ -145,9 +175,21 @@ impl<'h, 'a> Section<'h, 'a> {
         let found = match value.get_ref() {
             DeValue::Array(_) => "an array",
             DeValue::Integer(_) => "an integer",
-            other => return self.fault_none(value, format!("`{}{key}` must be {what}, not a {}", self.prefix, other.type_str())),
+            other => {
+                return self.fault_none(
+                    value,
+                    format!(
+                        "`{}{key}` must be {what}, not a {}",
+                        self.prefix,
+                        other.type_str()
+                    ),
+                );
+            }
         };
-        self.fault_none(value, format!("`{}{key}` must be {what}, not {found}", self.prefix))
+        self.fault_none(
+            value,
+            format!("`{}{key}` must be {what}, not {found}", self.prefix),
+        )
     }
 
     fn fault_none<T>(&self, value: Place<'_>, message: String) -> Option<T> {
@@ -170,7 +212,9 @@ impl<'h, 'a> Section<'h, 'a> {
             return Vec::new();
         };
         let DeValue::Array(items) = value.get_ref() else {
-            return self.expected(key, value, "a list of texts").unwrap_or_default();
+            return self
+                .expected(key, value, "a list of texts")
+                .unwrap_or_default();
         };
         items
             .iter()
@@ -202,7 +246,11 @@ impl<'h, 'a> Section<'h, 'a> {
     pub fn flag(&self, key: &'static str) -> bool {
         match self.get(key) {
             None => false,
-            Some(value) => value.get_ref().as_bool().or_else(|| self.expected(key, value, "true or false")).unwrap_or_default(),
+            Some(value) => value
+                .get_ref()
+                .as_bool()
+                .or_else(|| self.expected(key, value, "true or false"))
+                .unwrap_or_default(),
         }
     }
 
@@ -223,7 +271,11 @@ impl<'h, 'a> Section<'h, 'a> {
         let value = self.get(key)?;
         match value.get_ref().as_datetime().and_then(micros) {
             Some(micros) => Some(micros),
-            None => self.expected(key, value, "a time with its offset, such as 2026-01-01T01:00:00Z"),
+            None => self.expected(
+                key,
+                value,
+                "a time with its offset, such as 2026-01-01T01:00:00Z",
+            ),
         }
     }
 
@@ -241,18 +293,30 @@ impl<'h, 'a> Section<'h, 'a> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("one of {}", names.collect::<Vec<_>>().join(", ")),
         };
-        self.header.error(Some(value.span()), format!("`{}{key}` cannot be `{text}`", self.prefix), Some(hint));
+        self.header.error(
+            Some(value.span()),
+            format!("`{}{key}` cannot be `{text}`", self.prefix),
+            Some(hint),
+        );
         None
     }
 
     /// Reads the table under a key; its unknown keys are reported when `read` returns.
-    pub fn section<T>(&self, key: &'static str, read: impl FnOnce(&Section<'h, 'a>) -> Option<T>) -> Option<T> {
+    pub fn section<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Section<'h, 'a>) -> Option<T>,
+    ) -> Option<T> {
         let value = self.get(key)?;
         self.table_at(key, value, read)
     }
 
     /// The entries of the table under a key, each a table itself: name and what `read` makes of it.
-    pub fn entries<T>(&self, key: &'static str, mut read: impl FnMut(&str, &Section<'h, 'a>) -> Option<T>) -> Vec<T> {
+    pub fn entries<T>(
+        &self,
+        key: &'static str,
+        mut read: impl FnMut(&str, &Section<'h, 'a>) -> Option<T>,
+    ) -> Vec<T> {
         let Some(value) = self.get(key) else {
             return Vec::new();
         };
@@ -263,16 +327,28 @@ impl<'h, 'a> Section<'h, 'a> {
             .iter()
             .filter_map(|(name, value)| {
                 let name: &str = name.get_ref();
-                self.table_at(&format!("{key}.{name}"), value, |section| read(name, section))
+                self.table_at(&format!("{key}.{name}"), value, |section| {
+                    read(name, section)
+                })
             })
             .collect()
     }
 
-    fn table_at<T>(&self, key: &str, value: Place<'h>, read: impl FnOnce(&Section<'h, 'a>) -> Option<T>) -> Option<T> {
+    fn table_at<T>(
+        &self,
+        key: &str,
+        value: Place<'h>,
+        read: impl FnOnce(&Section<'h, 'a>) -> Option<T>,
+    ) -> Option<T> {
         let DeValue::Table(table) = value.get_ref() else {
             return self.expected(key, value, "a table");
         };
-        let section = Section::new(self.header, format!("{}{key}.", self.prefix), table, value.span());
+        let section = Section::new(
+            self.header,
+            format!("{}{key}.", self.prefix),
+            table,
+            value.span(),
+        );
         let read = read(&section);
         section.finish();
         read
@@ -300,7 +376,9 @@ pub(super) fn micros(datetime: &Datetime) -> Option<i64> {
         (Some(date), None, None) => format!("{date}T00:00:00Z"),
         _ => return None,
     };
-    chrono::DateTime::parse_from_rfc3339(&text).ok().map(|time| time.timestamp_micros())
+    chrono::DateTime::parse_from_rfc3339(&text)
+        .ok()
+        .map(|time| time.timestamp_micros())
 }
 
 #[cfg(test)]
@@ -317,7 +395,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named_with_the_nearest_and_their_line() {
-        let block = block("title = \"x\"\n\nseverty = \"high\"\n[params]\nmaximum = { defualt = 1 }\n");
+        let block =
+            block("title = \"x\"\n\nseverty = \"high\"\n[params]\nmaximum = { defualt = 1 }\n");
         let problems = Header::read(&block, |section| {
             section.text("title");
             section.text("severity");
@@ -325,12 +404,23 @@ mod tests {
             Some(())
         })
         .expect_err("two unknown keys");
-        let told: Vec<_> = problems.iter().map(|p| (p.line, p.message.as_str(), p.hint.as_deref())).collect();
+        let told: Vec<_> = problems
+            .iter()
+            .map(|p| (p.line, p.message.as_str(), p.hint.as_deref()))
+            .collect();
         assert_eq!(
             told,
             [
-                (Some(15), "unknown key `params.maximum.defualt`", Some("did you mean `default`?")),
-                (Some(13), "unknown key `severty`", Some("did you mean `severity`?")),
+                (
+                    Some(15),
+                    "unknown key `params.maximum.defualt`",
+                    Some("did you mean `default`?")
+                ),
+                (
+                    Some(13),
+                    "unknown key `severty`",
+                    Some("did you mean `severity`?")
+                ),
             ]
         );
     }
@@ -353,6 +443,10 @@ mod tests {
         .expect_err("three");
         assert_eq!(problems[0].message, "`a` must be a text, not an integer");
         assert_eq!(problems[1].line, Some(12));
-        assert!(problems[2].message.starts_with("`c`: `5 minutes` is not a duration"));
+        assert!(
+            problems[2]
+                .message
+                .starts_with("`c`: `5 minutes` is not a duration")
+        );
     }
 }

@@ -23,7 +23,8 @@ pub struct Lock {
     pub rules: BTreeMap<String, Locked>,
 }
 
-const HEAD: &str = "# Written by `inferwatch check --lock`: rule, version, hash of what that version means.\n";
+const HEAD: &str =
+    "# Written by `inferwatch check --lock`: rule, version, hash of what that version means.\n";
 
 impl Lock {
     /// Reads a lock file.
@@ -42,7 +43,13 @@ impl Lock {
                     let meaning = meaning.to_string();
                     rules.insert(id.to_string(), Locked { version, meaning });
                 }
-                _ => return Err(Problem::error("L-VERSION", Some(index + 1), "a line is `rule version hash`")),
+                _ => {
+                    return Err(Problem::error(
+                        "L-VERSION",
+                        Some(index + 1),
+                        "a line is `rule version hash`",
+                    ));
+                }
             }
         }
         Ok(Lock { rules })
@@ -50,7 +57,10 @@ impl Lock {
 
     /// The file's text.
     pub fn render(&self) -> String {
-        let lines = self.rules.iter().map(|(id, locked)| format!("{id} {} {}\n", locked.version, locked.meaning));
+        let lines = self
+            .rules
+            .iter()
+            .map(|(id, locked)| format!("{id} {} {}\n", locked.version, locked.meaning));
         std::iter::once(HEAD.to_string()).chain(lines).collect()
     }
 }
@@ -62,7 +72,10 @@ pub fn meaning(rule: &Rule, canonical_sql: &str) -> String {
     hash.update(rule.meaning());
     hash.update([0]);
     hash.update(canonical_sql);
-    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -73,8 +86,17 @@ mod tests {
     fn the_file_round_trips() {
         let text = "# note\n\nb-rule 2 00ff\na-rule 1 abcd\n";
         let lock = Lock::parse(text).expect("valid");
-        assert_eq!(lock.rules["b-rule"], Locked { version: 2, meaning: "00ff".into() });
+        assert_eq!(
+            lock.rules["b-rule"],
+            Locked {
+                version: 2,
+                meaning: "00ff".into()
+            }
+        );
         assert_eq!(Lock::parse(&lock.render()), Ok(lock));
-        assert_eq!(Lock::parse("a one two\n").expect_err("no version").line, Some(1));
+        assert_eq!(
+            Lock::parse("a one two\n").expect_err("no version").line,
+            Some(1)
+        );
     }
 }

@@ -16,17 +16,27 @@ impl Pinned {
     fn load(path: &str) -> Pinned {
         let text = super::embedded(path).unwrap_or_default();
         Pinned {
-            version: text.lines().next().unwrap_or_default().trim_start_matches("# "),
-            ids: text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect(),
+            version: text
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("# "),
+            ids: text
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .collect(),
         }
     }
 }
 
 /// MITRE ATLAS techniques.
-pub(super) static ATLAS: LazyLock<Pinned> = LazyLock::new(|| Pinned::load("queries/pinned/atlas.txt"));
+pub(super) static ATLAS: LazyLock<Pinned> =
+    LazyLock::new(|| Pinned::load("queries/pinned/atlas.txt"));
 
 /// OWASP entries, each with its year.
-pub(super) static OWASP: LazyLock<Pinned> = LazyLock::new(|| Pinned::load("queries/pinned/owasp.txt"));
+pub(super) static OWASP: LazyLock<Pinned> =
+    LazyLock::new(|| Pinned::load("queries/pinned/owasp.txt"));
 
 #[cfg(test)]
 mod tests {

@@ -40,7 +40,10 @@ impl Severity {
 
     /// The severity of that name.
     pub fn from_name(name: &str) -> Option<Severity> {
-        Self::CHOICES.iter().find(|(known, _)| *known == name).map(|(_, severity)| *severity)
+        Self::CHOICES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, severity)| *severity)
     }
 }
 
@@ -101,8 +104,11 @@ pub enum Dedup {
 }
 
 impl Dedup {
-    const CHOICES: &'static [(&'static str, Dedup)] =
-        &[("episode", Dedup::Episode), ("window", Dedup::Window), ("row", Dedup::Row)];
+    const CHOICES: &'static [(&'static str, Dedup)] = &[
+        ("episode", Dedup::Episode),
+        ("window", Dedup::Window),
+        ("row", Dedup::Row),
+    ];
 
     fn name(self) -> &'static str {
         Self::CHOICES[self as usize].0
@@ -137,7 +143,10 @@ impl ParamValue {
                 Err(_) => ParamValue::Text(text.to_string()),
             },
             DeValue::Array(items) => ParamValue::Texts(
-                items.iter().map(|item| item.get_ref().as_str().map(str::to_string)).collect::<Option<_>>()?,
+                items
+                    .iter()
+                    .map(|item| item.get_ref().as_str().map(str::to_string))
+                    .collect::<Option<_>>()?,
             ),
             _ => return None,
         })
@@ -152,8 +161,12 @@ impl ParamValue {
             ParamValue::Span(span) => span.interval(),
             ParamValue::Text(text) => text.as_str().into(),
             ParamValue::Texts(texts) => {
-                let texts: Vec<ScalarValue> = texts.iter().map(|text| text.as_str().into()).collect();
-                ScalarValue::List(ScalarValue::new_list_nullable(&texts, &arrow::datatypes::DataType::Utf8))
+                let texts: Vec<ScalarValue> =
+                    texts.iter().map(|text| text.as_str().into()).collect();
+                ScalarValue::List(ScalarValue::new_list_nullable(
+                    &texts,
+                    &arrow::datatypes::DataType::Utf8,
+                ))
             }
         }
     }
@@ -220,9 +233,14 @@ impl Param {
             value
         };
         let is_word = name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !is_word || ENGINE_PARAMS.contains(&name) {
-            section.fault_at("default", format!("`{name}` cannot be the name of a parameter"));
+            section.fault_at(
+                "default",
+                format!("`{name}` cannot be the name of a parameter"),
+            );
         }
         let param = Param {
             name: name.to_string(),
@@ -239,14 +257,30 @@ impl Param {
     }
 
     fn within(&self, value: &ParamValue) -> Result<(), String> {
-        let outside = |bound: &Option<ParamValue>, is_outside: fn(f64, f64) -> bool| match (bound, value.number()) {
-            (Some(bound), Some(number)) => bound.number().is_none_or(|bound| is_outside(number, bound)),
+        let outside = |bound: &Option<ParamValue>, is_outside: fn(f64, f64) -> bool| match (
+            bound,
+            value.number(),
+        ) {
+            (Some(bound), Some(number)) => {
+                bound.number().is_none_or(|bound| is_outside(number, bound))
+            }
             (Some(_), None) => true,
             (None, _) => false,
         };
-        if outside(&self.min, |number, bound| number < bound) || outside(&self.max, |number, bound| number > bound) {
-            let shown = |bound: &Option<ParamValue>| bound.as_ref().map_or("any".to_string(), |bound| bound.json().to_string());
-            return Err(format!("`{}` must lie between {} and {}", self.name, shown(&self.min), shown(&self.max)));
+        if outside(&self.min, |number, bound| number < bound)
+            || outside(&self.max, |number, bound| number > bound)
+        {
+            let shown = |bound: &Option<ParamValue>| {
+                bound
+                    .as_ref()
+                    .map_or("any".to_string(), |bound| bound.json().to_string())
+            };
+            return Err(format!(
+                "`{}` must lie between {} and {}",
+                self.name,
+                shown(&self.min),
+                shown(&self.max)
+            ));
         }
         Ok(())
     }
@@ -263,17 +297,27 @@ impl Param {
             ParamValue::Span(_) => text.parse().ok().map(ParamValue::Span),
             ParamValue::Text(_) => Some(ParamValue::Text(text.to_string())),
             ParamValue::Texts(_) => Some(ParamValue::Texts(
-                text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_string).collect(),
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty())
+                    .map(str::to_string)
+                    .collect(),
             )),
         };
-        let value = value.ok_or_else(|| format!("`{}` is {}, not `{text}`", self.name, self.default.kind()))?;
+        let value = value
+            .ok_or_else(|| format!("`{}` is {}, not `{text}`", self.name, self.default.kind()))?;
         self.within(&value)?;
         Ok(value)
     }
 }
 
 /// The parameters that every query gets from the engine.
-pub const ENGINE_PARAMS: [&str; 4] = ["window_start", "window_end", "baseline_start", "min_history"];
+pub const ENGINE_PARAMS: [&str; 4] = [
+    "window_start",
+    "window_end",
+    "baseline_start",
+    "min_history",
+];
 
 /// A rule's header.
 #[derive(Debug, Clone, PartialEq)]
@@ -338,7 +382,11 @@ pub struct Rule {
     pub line: usize,
 }
 
-const CONFIDENCES: &[(&str, Severity)] = &[("low", Severity::Low), ("medium", Severity::Medium), ("high", Severity::High)];
+const CONFIDENCES: &[(&str, Severity)] = &[
+    ("low", Severity::Low),
+    ("medium", Severity::Medium),
+    ("high", Severity::High),
+];
 
 impl Rule {
     /// Reads a `rule` block.
@@ -355,20 +403,33 @@ impl Rule {
         let title = section.required("title", Section::text);
         let description = section.required("description", Section::text);
         let version = section.required("version", Section::integer);
-        let kind = section.choice("kind", &[("query", RuleKind::Query), ("signal", RuleKind::Signal)]);
-        let status = section.required("status", |section, key| section.choice(key, Status::CHOICES));
-        let severity = section.required("severity", |section, key| section.choice(key, Severity::CHOICES));
-        let confidence = section.required("confidence", |section, key| section.choice(key, CONFIDENCES));
+        let kind = section.choice(
+            "kind",
+            &[("query", RuleKind::Query), ("signal", RuleKind::Signal)],
+        );
+        let status = section.required("status", |section, key| {
+            section.choice(key, Status::CHOICES)
+        });
+        let severity = section.required("severity", |section, key| {
+            section.choice(key, Severity::CHOICES)
+        });
+        let confidence = section.required("confidence", |section, key| {
+            section.choice(key, CONFIDENCES)
+        });
         let source = section.required("source", |section, key| Some(section.texts(key)));
         let requires = section.required("requires", |section, key| Some(section.texts(key)));
         let window = section.required("window", Section::span);
         let every = section.required("every", Section::span);
-        let mode = section.choice("mode", &[("hop", Mode::Hop), ("tumbling", Mode::Tumbling)]).unwrap_or(Mode::Hop);
+        let mode = section
+            .choice("mode", &[("hop", Mode::Hop), ("tumbling", Mode::Tumbling)])
+            .unwrap_or(Mode::Hop);
         let tumbling_reason = section.text("tumbling_reason");
         let baseline = section.span("baseline");
         let min_history = section.integer("min_history").unwrap_or(0);
         let entity = section.required("entity", |section, key| Some(section.texts(key)));
-        let dedup = section.choice("dedup", Dedup::CHOICES).unwrap_or(Dedup::Episode);
+        let dedup = section
+            .choice("dedup", Dedup::CHOICES)
+            .unwrap_or(Dedup::Episode);
         let quiet = section.span("quiet");
         let params = section.entries("params", Param::read);
         let replaced_by = section.text("replaced_by");
@@ -413,8 +474,19 @@ impl Rule {
     /// What one key alone cannot tell.
     fn check(&self, section: &Section<'_, '_>, tumbling_is_justified: bool) {
         let fault = |key: &str, message: String| section.fault_at(key, message);
-        if self.id.is_empty() || !self.id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
-            fault("id", format!("`{}` is not an id: lower-case letters, digits and `-`", self.id));
+        if self.id.is_empty()
+            || !self
+                .id
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        {
+            fault(
+                "id",
+                format!(
+                    "`{}` is not an id: lower-case letters, digits and `-`",
+                    self.id
+                ),
+            );
         }
         if self.title.chars().count() > 80 {
             fault("title", "the title is longer than 80 characters".into());
@@ -428,26 +500,47 @@ impl Rule {
             }
         }
         if self.every.0 == 0 || self.window.0 == 0 || self.window.0 % self.every.0 != 0 {
-            fault("window", format!("`window` {} must be a multiple of `every` {}", self.window, self.every));
+            fault(
+                "window",
+                format!(
+                    "`window` {} must be a multiple of `every` {}",
+                    self.window, self.every
+                ),
+            );
         }
         match self.mode {
             Mode::Hop if self.every.0 * 2 > self.window.0 => fault(
                 "every",
-                format!("`every` {} is more than half of `window` {}: a burst over an edge would be cut", self.every, self.window),
+                format!(
+                    "`every` {} is more than half of `window` {}: a burst over an edge would be cut",
+                    self.every, self.window
+                ),
             ),
             Mode::Tumbling if self.every != self.window => {
-                fault("every", "with `mode = \"tumbling\"`, `every` equals `window`".into());
+                fault(
+                    "every",
+                    "with `mode = \"tumbling\"`, `every` equals `window`".into(),
+                );
             }
             Mode::Tumbling if !tumbling_is_justified => {
-                fault("mode", "`mode = \"tumbling\"` needs a `tumbling_reason`".into());
+                fault(
+                    "mode",
+                    "`mode = \"tumbling\"` needs a `tumbling_reason`".into(),
+                );
             }
             _ => {}
         }
         if self.status == Status::Deprecated && self.replaced_by.is_none() {
-            fault("status", "a deprecated rule names the one that replaces it in `replaced_by`".into());
+            fault(
+                "status",
+                "a deprecated rule names the one that replaces it in `replaced_by`".into(),
+            );
         }
         if self.min_history < 0 || (self.min_history > 0 && self.baseline.is_none()) {
-            fault("min_history", "`min_history` counts buckets of a `baseline`".into());
+            fault(
+                "min_history",
+                "`min_history` counts buckets of a `baseline`".into(),
+            );
         }
     }
 
@@ -480,7 +573,10 @@ impl Rule {
         [
             (window_start, timestamp(start)),
             (window_end, timestamp(end)),
-            (baseline_start, timestamp(start - self.baseline.map_or(0, |baseline| baseline.0))),
+            (
+                baseline_start,
+                timestamp(start - self.baseline.map_or(0, |baseline| baseline.0)),
+            ),
             (min_history, self.min_history.into()),
         ]
     }
@@ -498,7 +594,10 @@ pub(crate) fn json(value: Place<'_>) -> serde_json::Value {
         DeValue::Boolean(flag) => (*flag).into(),
         DeValue::Datetime(time) => time.to_string().into(),
         DeValue::Array(items) => items.iter().map(json).collect(),
-        DeValue::Table(table) => table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value))).collect(),
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(key, value)| (key.get_ref().to_string(), json(value)))
+            .collect(),
         other => match integer(other) {
             Some(number) => number.into(),
             None => number(other).into(),

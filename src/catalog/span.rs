@@ -85,7 +85,17 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_says_so() {
-        for text in ["", "5", "m", "5 m", "-5m", "5w", "1.5h", "99999999999999d", "40000d"] {
+        for text in [
+            "",
+            "5",
+            "m",
+            "5 m",
+            "-5m",
+            "5w",
+            "1.5h",
+            "99999999999999d",
+            "40000d",
+        ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

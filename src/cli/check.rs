@@ -20,7 +20,12 @@ pub(super) struct Args {
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// How to print what was found
-    #[arg(long, value_enum, default_value = "human", env = "INFERWATCH_CHECK_FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "human",
+        env = "INFERWATCH_CHECK_FORMAT"
+    )]
     format: ReportFormat,
     /// Let warnings count as findings in the exit code
     #[arg(long, env = "INFERWATCH_CHECK_STRICT", value_parser = FalseyValueParser::new())]
@@ -53,7 +58,11 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     if args.lock {
         return write_lock(args, &report);
     }
-    let errors = report.problems.iter().filter(|problem| problem.level == Level::Error).count();
+    let errors = report
+        .problems
+        .iter()
+        .filter(|problem| problem.level == Level::Error)
+        .count();
     let warnings = report.problems.len() - errors;
     match args.format {
         ReportFormat::Human => {
@@ -64,7 +73,9 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 }
             }
             if !global.quiet {
-                output::data(&format!("{rules} rules: {errors} errors, {warnings} warnings"))?;
+                output::data(&format!(
+                    "{rules} rules: {errors} errors, {warnings} warnings"
+                ))?;
             }
         }
         ReportFormat::Json => output::data(&json(&report, rules).to_string())?,
@@ -83,19 +94,27 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Pack> {
 
 fn write_lock(args: &Args, report: &Report) -> anyhow::Result<ExitCode> {
     let [folder] = &args.paths[..] else {
-        anyhow::bail!("`--lock` writes into exactly one folder: `inferwatch check --lock queries/rules`");
+        anyhow::bail!(
+            "`--lock` writes into exactly one folder: `inferwatch check --lock queries/rules`"
+        );
     };
     let path = lock_path(folder);
-    let unsafe_to_lock = report.problems.iter().find(|problem| problem.level == Level::Error && problem.code != "L-VERSION");
+    let unsafe_to_lock = report
+        .problems
+        .iter()
+        .find(|problem| problem.level == Level::Error && problem.code != "L-VERSION");
     if let Some(problem) = unsafe_to_lock {
         anyhow::bail!("cannot lock rules with errors: {problem}");
     }
     // A version that shipped keeps its meaning: only a raised version may replace it.
-    let is_changed_in_place = |problem: &&crate::catalog::Problem| problem.code == "L-VERSION" && !problem.message.contains("lock file");
+    let is_changed_in_place = |problem: &&crate::catalog::Problem| {
+        problem.code == "L-VERSION" && !problem.message.contains("lock file")
+    };
     if let Some(problem) = report.problems.iter().find(is_changed_in_place) {
         anyhow::bail!("{problem}");
     }
-    std::fs::write(&path, report.lock.render()).with_context(|| format!("writing `{}`", path.display()))?;
+    std::fs::write(&path, report.lock.render())
+        .with_context(|| format!("writing `{}`", path.display()))?;
     Ok(ExitCode::from(CLEAR))
 }
 

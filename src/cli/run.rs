@@ -15,7 +15,10 @@ use datafusion::prelude::SessionContext;
 use super::check::read;
 use super::{CLEAR, FOUND, Global, size};
 use crate::catalog::{Pack, ParamValue, RuleFile, Severity, register_views, views};
-use crate::detect::{Episode, FindingSink, Needs, Prepared, Range, RuleOutcome, RunOptions, StoreSink, Window, run as run_rules, time_text};
+use crate::detect::{
+    Episode, FindingSink, Needs, Prepared, Range, RuleOutcome, RunOptions, StoreSink, Window,
+    run as run_rules, time_text,
+};
 use crate::error::Error;
 use crate::output::{self, table};
 use crate::session::{self, SessionOptions};
@@ -50,10 +53,20 @@ pub(super) struct Args {
     #[arg(long, env = "INFERWATCH_RUN_ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
     /// Only this rule; can be given again
-    #[arg(long, env = "INFERWATCH_RUN_RULE", value_name = "ID", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_RULE",
+        value_name = "ID",
+        value_delimiter = ','
+    )]
     rule: Vec<String>,
     /// Rule files or folders instead of the rules inside the program
-    #[arg(long, env = "INFERWATCH_RULES", value_name = "PATH", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "INFERWATCH_RULES",
+        value_name = "PATH",
+        value_delimiter = ','
+    )]
     rules: Vec<PathBuf>,
     /// Value of a rule's parameter; can be given again
     #[arg(long = "param", short, env = "INFERWATCH_RUN_PARAM", value_name = "RULE.NAME=VALUE", value_delimiter = None)]
@@ -74,16 +87,33 @@ pub(super) struct Args {
     #[arg(long, env = "INFERWATCH_RUN_EXPLAIN", value_parser = FalseyValueParser::new(), help_heading = "Output")]
     explain: bool,
     /// How findings are written: a table on a terminal, else one JSON object a line
-    #[arg(long, env = "INFERWATCH_RUN_FORMAT", value_enum, value_name = "FORMAT", help_heading = "Output")]
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
     format: Option<FindingFormat>,
     /// End with exit code 3 when a finding is at least this severe
-    #[arg(long, env = "INFERWATCH_FAIL_ON", value_enum, value_name = "SEVERITY", help_heading = "Output")]
+    #[arg(
+        long,
+        env = "INFERWATCH_FAIL_ON",
+        value_enum,
+        value_name = "SEVERITY",
+        help_heading = "Output"
+    )]
     fail_on: Option<Severity>,
     /// Memory that one rule may hold rows in
     #[arg(long, env = "INFERWATCH_RUN_MEMORY", value_name = "SIZE", value_parser = size::parse, default_value = "512MiB", help_heading = "Resources")]
     memory: usize,
     /// Rules to evaluate at a time; the number of processors by default
-    #[arg(long, env = "INFERWATCH_RUN_THREADS", value_name = "N", help_heading = "Resources")]
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_THREADS",
+        value_name = "N",
+        help_heading = "Resources"
+    )]
     threads: Option<usize>,
 }
 
@@ -98,8 +128,11 @@ enum FindingFormat {
 
 fn parse_time(text: &str) -> Result<i64, String> {
     let day = format!("{text}T00:00:00Z");
-    let time = [text, &day].into_iter().find_map(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
-    time.map(|time| time.timestamp_micros()).ok_or_else(|| "not a time such as 2026-01-31T12:00:00Z, or a date".to_string())
+    let time = [text, &day]
+        .into_iter()
+        .find_map(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+    time.map(|time| time.timestamp_micros())
+        .ok_or_else(|| "not a time such as 2026-01-31T12:00:00Z, or a date".to_string())
 }
 
 /// Runs the subcommand.
@@ -109,14 +142,20 @@ fn parse_time(text: &str) -> Result<i64, String> {
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let pack = read(&args.rules)?.into_valid().context("reading rules")?;
     let rules = selected(&pack, &args.rule)?;
-    let params = args.params.iter().map(|text| parse_param(&pack, text)).collect::<Result<Vec<_>, _>>()?;
+    let params = args
+        .params
+        .iter()
+        .map(|text| parse_param(&pack, text))
+        .collect::<Result<Vec<_>, _>>()?;
     let runtime = super::runtime(args.threads)?;
     let store = Store::open(&global.store)?;
     let context = session::context(&SessionOptions::default())?;
     store.register(&context)?;
     runtime.block_on(register_views(&context, &views()))?;
     if args.explain {
-        return runtime.block_on(explain(&context, &rules, args)).map(|()| ExitCode::from(CLEAR));
+        return runtime
+            .block_on(explain(&context, &rules, args))
+            .map(|()| ExitCode::from(CLEAR));
     }
     let options = RunOptions {
         range: match (args.at, args.from, args.to) {
@@ -126,24 +165,37 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         },
         params,
         memory: args.memory as u64,
-        threads: args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        threads: args
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         evaluated_at: chrono::Utc::now().timestamp_micros(),
     };
     let started = Instant::now();
     let mut sink = StoreSink(store);
     let sink: Option<&mut dyn FindingSink> = if args.dry_run { None } else { Some(&mut sink) };
     let outcomes = run_rules(runtime.handle(), &context, &rules, &options, sink)?;
-    let mut episodes: Vec<&Episode> = outcomes.iter().flat_map(|outcome| &outcome.episodes).collect();
+    let mut episodes: Vec<&Episode> = outcomes
+        .iter()
+        .flat_map(|outcome| &outcome.episodes)
+        .collect();
     episodes.sort_by_key(|episode| episode.first_window.end);
     print(&episodes, args.format)?;
     summary(global, &outcomes, started);
-    Ok(ExitCode::from(exit_code(&outcomes, &episodes, args.fail_on)))
+    Ok(ExitCode::from(exit_code(
+        &outcomes,
+        &episodes,
+        args.fail_on,
+    )))
 }
 
 fn exit_code(outcomes: &[RuleOutcome<'_>], episodes: &[&Episode], fail_on: Option<Severity>) -> u8 {
-    if outcomes.iter().any(|outcome| outcome.states.contains_key("error")) {
+    if outcomes
+        .iter()
+        .any(|outcome| outcome.states.contains_key("error"))
+    {
         super::FAILED
-    } else if fail_on.is_some_and(|least| episodes.iter().any(|episode| episode.severity >= least)) {
+    } else if fail_on.is_some_and(|least| episodes.iter().any(|episode| episode.severity >= least))
+    {
         SEVERE
     } else if episodes.is_empty() {
         CLEAR
@@ -156,47 +208,110 @@ fn selected<'a>(pack: &'a Pack, ids: &[String]) -> anyhow::Result<Vec<&'a RuleFi
     if ids.is_empty() {
         return Ok(pack.rules.iter().collect());
     }
-    Ok(ids.iter().map(|id| pack.rule(id)).collect::<Result<Vec<_>, _>>()?)
+    Ok(ids
+        .iter()
+        .map(|id| pack.rule(id))
+        .collect::<Result<Vec<_>, _>>()?)
 }
 
 /// `rule.name=value`; the value has the type of the parameter's default.
 fn parse_param(pack: &Pack, text: &str) -> Result<(String, String, ParamValue), Error> {
     let usage = |message: String, hint: Option<String>| Error::Usage { message, hint };
-    let parts = text.split_once('=').and_then(|(name, value)| Some((name.split_once('.')?, value)));
+    let parts = text
+        .split_once('=')
+        .and_then(|(name, value)| Some((name.split_once('.')?, value)));
     let Some(((rule, name), value)) = parts else {
         return Err(usage(format!("`{text}` is not `rule.name=value`"), None));
     };
     let file = pack.rule(rule)?;
     let Some(param) = file.rule.param(name) else {
-        let known = file.rule.params.iter().map(|param| param.name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(usage(format!("rule `{rule}` has no parameter `{name}`"), Some(format!("it has: {known}"))));
+        let known = file
+            .rule
+            .params
+            .iter()
+            .map(|param| param.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        return Err(usage(
+            format!("rule `{rule}` has no parameter `{name}`"),
+            Some(format!("it has: {known}")),
+        ));
     };
-    let value = param.parse(value).map_err(|message| usage(message, Some(param.doc.clone())))?;
+    let value = param
+        .parse(value)
+        .map_err(|message| usage(message, Some(param.doc.clone())))?;
     Ok((rule.to_string(), name.to_string(), value))
 }
 
 fn print(episodes: &[&Episode], format: Option<FindingFormat>) -> anyhow::Result<()> {
     let is_terminal = std::io::stdout().is_terminal();
-    let format = format.unwrap_or(if is_terminal { FindingFormat::Table } else { FindingFormat::Ndjson });
+    let format = format.unwrap_or(if is_terminal {
+        FindingFormat::Table
+    } else {
+        FindingFormat::Ndjson
+    });
     if format == FindingFormat::Ndjson {
-        return Ok(episodes.iter().try_for_each(|episode| output::data(&episode.json().to_string()))?);
+        return Ok(episodes
+            .iter()
+            .try_for_each(|episode| output::data(&episode.json().to_string()))?);
     }
     if episodes.is_empty() {
         return Ok(());
     }
-    let texts = |of: &dyn Fn(&Episode) -> String| Arc::new(episodes.iter().map(|episode| Some(of(episode))).collect::<StringArray>()) as ArrayRef;
+    let texts = |of: &dyn Fn(&Episode) -> String| {
+        Arc::new(
+            episodes
+                .iter()
+                .map(|episode| Some(of(episode)))
+                .collect::<StringArray>(),
+        ) as ArrayRef
+    };
     let entity = |episode: &Episode| {
-        let value = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-        episode.entity.values().map(value).collect::<Vec<_>>().join(" · ")
+        let value = |value: &serde_json::Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_string)
+        };
+        episode
+            .entity
+            .values()
+            .map(value)
+            .collect::<Vec<_>>()
+            .join(" · ")
     };
     let batch = RecordBatch::try_from_iter([
-        ("severity", texts(&|episode| episode.severity.name().to_string())),
+        (
+            "severity",
+            texts(&|episode| episode.severity.name().to_string()),
+        ),
         ("rule", texts(&|episode| episode.rule_id.clone())),
         ("entity", texts(&entity)),
-        ("first seen", texts(&|episode| time_text(episode.first_seen.unwrap_or(episode.first_window.start)))),
-        ("last seen", texts(&|episode| time_text(episode.last_seen.unwrap_or(episode.last_window.end)))),
-        ("events", Arc::new(episodes.iter().map(|episode| episode.event_count).collect::<Int64Array>())),
-        ("windows", Arc::new(episodes.iter().map(|episode| Some(episode.windows as i64)).collect::<Int64Array>())),
+        (
+            "first seen",
+            texts(&|episode| time_text(episode.first_seen.unwrap_or(episode.first_window.start))),
+        ),
+        (
+            "last seen",
+            texts(&|episode| time_text(episode.last_seen.unwrap_or(episode.last_window.end))),
+        ),
+        (
+            "events",
+            Arc::new(
+                episodes
+                    .iter()
+                    .map(|episode| episode.event_count)
+                    .collect::<Int64Array>(),
+            ),
+        ),
+        (
+            "windows",
+            Arc::new(
+                episodes
+                    .iter()
+                    .map(|episode| Some(episode.windows as i64))
+                    .collect::<Int64Array>(),
+            ),
+        ),
     ])?;
     let text = table::render(&batch.schema(), &[batch], table::Style::default())?;
     Ok(output::data(text.trim_end())?)
@@ -204,18 +319,43 @@ fn print(episodes: &[&Episode], format: Option<FindingFormat>) -> anyhow::Result
 
 fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], started: Instant) {
     for outcome in outcomes {
-        let states: Vec<String> = outcome.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        let is_odd = outcome.states.contains_key("error") || (outcome.states.contains_key("not_covered") && outcome.states.len() == 1);
+        let states: Vec<String> = outcome
+            .states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        let is_odd = outcome.states.contains_key("error")
+            || (outcome.states.contains_key("not_covered") && outcome.states.len() == 1);
         if global.verbose > 0 || (is_odd && outcome.states.contains_key("error")) {
-            let detail = outcome.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-            global.note(&format!("{}: {} in {:.1?}{detail}", outcome.file.rule.id, states.join(", "), outcome.elapsed));
+            let detail = outcome
+                .detail
+                .as_deref()
+                .map(|detail| format!(" ({detail})"))
+                .unwrap_or_default();
+            global.note(&format!(
+                "{}: {} in {:.1?}{detail}",
+                outcome.file.rule.id,
+                states.join(", "),
+                outcome.elapsed
+            ));
         }
     }
     let windows: usize = outcomes.iter().map(RuleOutcome::windows).sum();
     let found: usize = outcomes.iter().map(|outcome| outcome.episodes.len()).sum();
-    let blind = outcomes.iter().filter(|o| o.windows() > 0 && o.states.keys().all(|state| *state == "not_covered")).count();
-    let blind = if blind > 0 { format!("; {blind} rules had no data to judge by (`-v` says which)") } else { String::new() };
-    global.note(&format!("{} rules, {windows} windows in {:.1?}: {found} findings{blind}", outcomes.len(), started.elapsed()));
+    let blind = outcomes
+        .iter()
+        .filter(|o| o.windows() > 0 && o.states.keys().all(|state| *state == "not_covered"))
+        .count();
+    let blind = if blind > 0 {
+        format!("; {blind} rules had no data to judge by (`-v` says which)")
+    } else {
+        String::new()
+    };
+    global.note(&format!(
+        "{} rules, {windows} windows in {:.1?}: {found} findings{blind}",
+        outcomes.len(),
+        started.elapsed()
+    ));
 }
 
 async fn explain(context: &SessionContext, rules: &[&RuleFile], args: &Args) -> anyhow::Result<()> {
@@ -225,17 +365,44 @@ async fn explain(context: &SessionContext, rules: &[&RuleFile], args: &Args) -> 
         let every = rule.every.0;
         let end = args.at.or(args.to).unwrap_or(0).div_euclid(every) * every;
         let window = prepared.window(end);
-        let mut text = format!("{} version {}: {} every {}", rule.id, rule.version, rule.window, rule.every);
-        text.push_str(&format!("\nwindow    {} to {}", time_text(window.start), time_text(window.end)));
+        let mut text = format!(
+            "{} version {}: {} every {}",
+            rule.id, rule.version, rule.window, rule.every
+        );
+        text.push_str(&format!(
+            "\nwindow    {} to {}",
+            time_text(window.start),
+            time_text(window.end)
+        ));
         if let Some(baseline) = rule.baseline {
-            let start = Window { start: window.start - baseline.0, end: window.start };
-            text.push_str(&format!("\nbaseline  {} to {}", time_text(start.start), time_text(start.end)));
+            let start = Window {
+                start: window.start - baseline.0,
+                end: window.start,
+            };
+            text.push_str(&format!(
+                "\nbaseline  {} to {}",
+                time_text(start.start),
+                time_text(start.end)
+            ));
         }
         for (name, value) in &prepared.params {
-            text.push_str(&format!("\nparameter {} = {}: {}", name.name, value.json(), name.doc));
+            text.push_str(&format!(
+                "\nparameter {} = {}: {}",
+                name.name,
+                value.json(),
+                name.doc
+            ));
         }
         for (table, columns) in &Needs::of(context, &prepared)?.0 {
-            text.push_str(&format!("\nreads     {}: {}", table.name(), columns.iter().map(String::as_str).collect::<Vec<_>>().join(", ")));
+            text.push_str(&format!(
+                "\nreads     {}: {}",
+                table.name(),
+                columns
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ));
         }
         let plan = context.state().optimize(&prepared.bound(window)?)?;
         text.push_str(&format!("\nplan\n{}\n", plan.display_indent()));

@@ -17,10 +17,20 @@ pub(super) struct Args {
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Only tests of this rule; can be given again
-    #[arg(long, env = "INFERWATCH_TEST_RULE", value_name = "ID", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "INFERWATCH_TEST_RULE",
+        value_name = "ID",
+        value_delimiter = ','
+    )]
     rule: Vec<String>,
     /// How to print the results
-    #[arg(long, value_enum, default_value = "human", env = "INFERWATCH_TEST_FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "human",
+        env = "INFERWATCH_TEST_FORMAT"
+    )]
     format: ReportFormat,
 }
 
@@ -34,11 +44,19 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     for id in &args.rule {
         pack.rule(id)?;
     }
-    let broken: Vec<_> = pack.problems.iter().filter(|problem| problem.level == Level::Error).collect();
+    let broken: Vec<_> = pack
+        .problems
+        .iter()
+        .filter(|problem| problem.level == Level::Error)
+        .collect();
     let runner = CaseRunner::new()?;
     let mut results = Vec::new();
     let (mut total, mut failed) = (0, 0);
-    for file in pack.rules.iter().filter(|file| args.rule.is_empty() || args.rule.contains(&file.rule.id)) {
+    for file in pack
+        .rules
+        .iter()
+        .filter(|file| args.rule.is_empty() || args.rule.contains(&file.rule.id))
+    {
         for case in &file.cases {
             let result = runtime.block_on(runner.run(file, case));
             total += 1;
@@ -46,10 +64,22 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             match args.format {
                 ReportFormat::Human => {
                     if let Some(failure) = &result.failure {
-                        output::data(&format!("{}:{}: {} / {}", file.path.display(), case.line, file.rule.id, case.name))?;
-                        output::data(&visible_lines(&format!("  {}", failure.replace('\n', "\n  "))))?;
+                        output::data(&format!(
+                            "{}:{}: {} / {}",
+                            file.path.display(),
+                            case.line,
+                            file.rule.id,
+                            case.name
+                        ))?;
+                        output::data(&visible_lines(&format!(
+                            "  {}",
+                            failure.replace('\n', "\n  ")
+                        )))?;
                     } else if global.verbose > 0 {
-                        output::data(&format!("ok {} / {} ({:.0?})", file.rule.id, case.name, result.elapsed))?;
+                        output::data(&format!(
+                            "ok {} / {} ({:.0?})",
+                            file.rule.id, case.name, result.elapsed
+                        ))?;
                     }
                 }
                 ReportFormat::Json => results.push(serde_json::json!({
@@ -70,7 +100,10 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 output::data(&visible_lines(&problem.to_string()))?;
             }
             if !global.quiet {
-                output::data(&format!("{total} tests of {} rules: {failed} failed", pack.rules.len()))?;
+                output::data(&format!(
+                    "{total} tests of {} rules: {failed} failed",
+                    pack.rules.len()
+                ))?;
             }
         }
         ReportFormat::Json => {

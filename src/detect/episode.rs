@@ -49,18 +49,36 @@ pub fn episodes(rule: &Rule, evaluated: &[Evaluated]) -> Vec<Episode> {
         for (row, found) in evaluation.found.iter().enumerate() {
             let key = match rule.dedup {
                 Dedup::Episode => Value::Object(found.entity.clone()).to_string(),
-                Dedup::Window => format!("{} {}", Value::Object(found.entity.clone()), evaluation.window.end),
+                Dedup::Window => format!(
+                    "{} {}",
+                    Value::Object(found.entity.clone()),
+                    evaluation.window.end
+                ),
                 Dedup::Row => format!("{} {row}", evaluation.window.end),
             };
             match open.get_mut(&key) {
-                Some(episode) if evaluation.window.end - episode.last_window.end <= rule.quiet.0 => episode.extend(evaluation.window, found),
-                _ => closed.extend(open.insert(key, Episode::begin(rule, evaluation.window, found))),
+                Some(episode)
+                    if evaluation.window.end - episode.last_window.end <= rule.quiet.0 =>
+                {
+                    episode.extend(evaluation.window, found)
+                }
+                _ => {
+                    closed.extend(open.insert(key, Episode::begin(rule, evaluation.window, found)))
+                }
             }
         }
     }
     closed.extend(open.into_values());
-    closed.sort_by(|a, b| (a.first_window, a.entity.values().map(Value::to_string).collect::<Vec<_>>())
-        .cmp(&(b.first_window, b.entity.values().map(Value::to_string).collect())));
+    closed.sort_by(|a, b| {
+        (
+            a.first_window,
+            a.entity.values().map(Value::to_string).collect::<Vec<_>>(),
+        )
+            .cmp(&(
+                b.first_window,
+                b.entity.values().map(Value::to_string).collect(),
+            ))
+    });
     closed
 }
 
@@ -95,7 +113,10 @@ impl Episode {
             self.evidence.clone_from(&found.columns);
             self.event_count = found.event_count;
         }
-        self.first_seen = [self.first_seen, found.first_seen].into_iter().flatten().min();
+        self.first_seen = [self.first_seen, found.first_seen]
+            .into_iter()
+            .flatten()
+            .min();
         self.last_seen = self.last_seen.max(found.last_seen);
         self.score = match (self.score, found.score) {
             (Some(a), Some(b)) => Some(a.max(b)),
@@ -131,15 +152,24 @@ mod tests {
     use std::time::Duration;
 
     fn rule() -> Rule {
-        Pack::embedded().rule("token-burn").expect("ships").rule.clone()
+        Pack::embedded()
+            .rule("token-burn")
+            .expect("ships")
+            .rule
+            .clone()
     }
 
     /// One window for each number of minutes, firing for `caller` with `count` events.
     fn fired(minutes: i64, caller: &str, count: i64) -> Evaluated {
         let end = minutes * 60_000_000;
-        let entity: Map<String, Value> = [("caller".to_string(), Value::from(caller))].into_iter().collect();
+        let entity: Map<String, Value> = [("caller".to_string(), Value::from(caller))]
+            .into_iter()
+            .collect();
         Evaluated {
-            window: Window { start: end - 3_600_000_000, end },
+            window: Window {
+                start: end - 3_600_000_000,
+                end,
+            },
             state: State::Fired,
             found: vec![Found {
                 columns: entity.clone(),
@@ -158,12 +188,20 @@ mod tests {
 
     #[test]
     fn twelve_overlapping_windows_are_one_episode() {
-        let windows: Vec<_> = (0..12).map(|n| fired(60 + 5 * n, "a", 10 + (n % 3))).collect();
+        let windows: Vec<_> = (0..12)
+            .map(|n| fired(60 + 5 * n, "a", 10 + (n % 3)))
+            .collect();
         let episodes = episodes(&rule(), &windows);
         assert_eq!(episodes.len(), 1);
         let episode = &episodes[0];
-        assert_eq!((episode.windows, episode.event_count, episode.score), (12, Some(12), Some(12.0)));
-        assert_eq!((episode.first_window, episode.last_window), (windows[0].window, windows[11].window));
+        assert_eq!(
+            (episode.windows, episode.event_count, episode.score),
+            (12, Some(12), Some(12.0))
+        );
+        assert_eq!(
+            (episode.first_window, episode.last_window),
+            (windows[0].window, windows[11].window)
+        );
         assert_eq!(episode.first_seen, Some(60 * 60_000_000 - 10));
         assert_eq!(episode.last_seen, Some(115 * 60_000_000 - 1));
     }
@@ -179,6 +217,9 @@ mod tests {
 
     #[test]
     fn entities_do_not_mix() {
-        assert_eq!(episodes(&rule(), &[fired(60, "a", 1), fired(65, "b", 1)]).len(), 2);
+        assert_eq!(
+            episodes(&rule(), &[fired(60, "a", 1), fired(65, "b", 1)]).len(),
+            2
+        );
     }
 }

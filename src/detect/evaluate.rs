@@ -110,14 +110,22 @@ impl<'a> Prepared<'a> {
             .iter()
             .map(|param| {
                 let value = overrides.iter().rev().find(|(name, _)| *name == param.name);
-                (param, value.map_or_else(|| param.default.clone(), |(_, value)| value.clone()))
+                (
+                    param,
+                    value.map_or_else(|| param.default.clone(), |(_, value)| value.clone()),
+                )
             })
             .collect();
         let plan = context.state().create_logical_plan(&file.sql).await?;
         let coverage = Coverage::new(context, file, last).await?;
         let ready = match &coverage {
-            Some(Coverage { rows: Rows::Sorted(_), .. }) => {
-                let values = params.iter().map(|(param, value)| (param.name.as_str(), value.scalar()));
+            Some(Coverage {
+                rows: Rows::Sorted(_),
+                ..
+            }) => {
+                let values = params
+                    .iter()
+                    .map(|(param, value)| (param.name.as_str(), value.scalar()));
                 Some(ReadyPlan::new(context, plan.clone(), &file.rule, values.collect()).await?)
             }
             _ => None,
@@ -142,7 +150,10 @@ impl<'a> Prepared<'a> {
 
     /// The parameters as JSON.
     pub fn params_json(&self) -> Value {
-        self.params.iter().map(|(param, value)| (param.name.clone(), value.json())).collect()
+        self.params
+            .iter()
+            .map(|(param, value)| (param.name.clone(), value.json()))
+            .collect()
     }
 
     /// The plan for a window, optimised.
@@ -150,8 +161,11 @@ impl<'a> Prepared<'a> {
     /// # Errors
     /// When it does not plan.
     pub fn bound(&self, window: Window) -> Result<LogicalPlan> {
-        let mut values: Vec<(&str, ScalarValue)> =
-            self.params.iter().map(|(param, value)| (param.name.as_str(), value.scalar())).collect();
+        let mut values: Vec<(&str, ScalarValue)> = self
+            .params
+            .iter()
+            .map(|(param, value)| (param.name.as_str(), value.scalar()))
+            .collect();
         values.extend(self.file.rule.engine_values(window.start, window.end));
         Ok(self.plan.clone().with_param_values(values)?)
     }
@@ -196,14 +210,25 @@ impl<'a> Prepared<'a> {
             return Ok((State::Fired, found, None));
         }
         if learning > 0 {
-            let detail = format!("{learning} with less than {} buckets of history", self.file.rule.min_history);
+            let detail = format!(
+                "{learning} with less than {} buckets of history",
+                self.file.rule.min_history
+            );
             return Ok((State::Learning, found, Some(detail)));
         }
         let gap = match &self.coverage {
-            Some(coverage) => coverage.gap(&self.context, &self.file.rule.requires, window).await?,
+            Some(coverage) => {
+                coverage
+                    .gap(&self.context, &self.file.rule.requires, window)
+                    .await?
+            }
             None => None,
         };
-        let state = if gap.is_some() { State::NotCovered } else { State::Clear };
+        let state = if gap.is_some() {
+            State::NotCovered
+        } else {
+            State::Clear
+        };
         Ok((state, found, gap))
     }
 
@@ -220,11 +245,16 @@ impl<'a> Prepared<'a> {
             let time = text(name).and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
             time.map(|time| time.timestamp_micros())
         };
-        let entity = rule.entity.iter().map(|name| (name.clone(), columns.get(name).cloned().unwrap_or_default()));
+        let entity = rule
+            .entity
+            .iter()
+            .map(|name| (name.clone(), columns.get(name).cloned().unwrap_or_default()));
         Ok(Some(Found {
             entity: entity.collect(),
             title: text("title").unwrap_or(&rule.title).to_string(),
-            severity: text("severity").and_then(Severity::from_name).unwrap_or(rule.severity),
+            severity: text("severity")
+                .and_then(Severity::from_name)
+                .unwrap_or(rule.severity),
             event_count: integer("event_count"),
             first_seen: time("first_seen"),
             last_seen: time("last_seen"),
@@ -235,9 +265,18 @@ impl<'a> Prepared<'a> {
 }
 
 impl Coverage {
-    async fn new(context: &SessionContext, file: &RuleFile, last: Option<i64>) -> Result<Option<Coverage>> {
+    async fn new(
+        context: &SessionContext,
+        file: &RuleFile,
+        last: Option<i64>,
+    ) -> Result<Option<Coverage>> {
         // Columns of the merged view are those of the table beneath it, and cheaper to ask there.
-        let Some(table) = file.rule.source.first().and_then(|name| Table::from_name(name.trim_end_matches("_merged"))) else {
+        let Some(table) = file
+            .rule
+            .source
+            .first()
+            .and_then(|name| Table::from_name(name.trim_end_matches("_merged")))
+        else {
             return Ok(None);
         };
         let provider = context.table_provider(table.name()).await?;
@@ -246,28 +285,52 @@ impl Coverage {
             let rows = Rows::Sorted(Box::new(sorted.clone()));
             return Ok(Some(Coverage { table, rows, last }));
         }
-        let counts: String = file.rule.requires.iter().map(|column| format!(", count({column})")).collect();
+        let counts: String = file
+            .rule
+            .requires
+            .iter()
+            .map(|column| format!(", count({column})"))
+            .collect();
         let (name, time) = (table.name(), table.time_column());
-        let sql = format!("SELECT count(*){counts} FROM {name} WHERE {time} >= $window_start AND {time} < $window_end");
+        let sql = format!(
+            "SELECT count(*){counts} FROM {name} WHERE {time} >= $window_start AND {time} < $window_end"
+        );
         let rows = Rows::Query(Box::new(context.state().create_logical_plan(&sql).await?));
         Ok(Some(Coverage { table, rows, last }))
     }
 
     /// Why the window's rows say nothing; `None` when they do.
-    async fn gap(&self, context: &SessionContext, requires: &[String], window: Window) -> Result<Option<String>> {
+    async fn gap(
+        &self,
+        context: &SessionContext,
+        requires: &[String],
+        window: Window,
+    ) -> Result<Option<String>> {
         let counts: Vec<usize> = match &self.rows {
             Rows::Sorted(sorted) => {
                 let rows = sorted.between(Some(window.start), Some(window.end));
-                let filled = requires.iter().map(|name| rows.column_by_name(name).map_or(0, |column| column.len() - column.null_count()));
+                let filled = requires.iter().map(|name| {
+                    rows.column_by_name(name)
+                        .map_or(0, |column| column.len() - column.null_count())
+                });
                 std::iter::once(rows.num_rows()).chain(filled).collect()
             }
             Rows::Query(plan) => {
-                let values = vec![("window_start", timestamp(window.start)), ("window_end", timestamp(window.end))];
+                let values = vec![
+                    ("window_start", timestamp(window.start)),
+                    ("window_end", timestamp(window.end)),
+                ];
                 let plan = plan.as_ref().clone().with_param_values(values)?;
                 let batches = context.execute_logical_plan(plan).await?.collect().await?;
                 let row = batches.iter().find(|batch| batch.num_rows() > 0);
-                let numbers = row.map(|batch| json::row(batch, 0)).transpose()?.unwrap_or_default();
-                numbers.values().map(|number| number.as_u64().unwrap_or(0) as usize).collect()
+                let numbers = row
+                    .map(|batch| json::row(batch, 0))
+                    .transpose()?
+                    .unwrap_or_default();
+                numbers
+                    .values()
+                    .map(|number| number.as_u64().unwrap_or(0) as usize)
+                    .collect()
             }
         };
         let name = self.table.name();
@@ -276,7 +339,10 @@ impl Coverage {
             let is_past = self.last.is_some_and(|last| last >= window.end);
             return Ok((!is_past).then(|| format!("`{name}` has no row in the window or after it")));
         }
-        let empty = requires.iter().zip(&counts[1..]).find(|(_, filled)| **filled == 0);
+        let empty = requires
+            .iter()
+            .zip(&counts[1..])
+            .find(|(_, filled)| **filled == 0);
         Ok(empty.map(|(column, _)| format!("no row of `{name}` in the window has `{column}`")))
     }
 }

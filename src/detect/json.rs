@@ -20,10 +20,14 @@ pub fn time_text(micros: i64) -> String {
 /// When a column has a type that has no scalar form.
 pub(super) fn row(batch: &RecordBatch, index: usize) -> Result<Map<String, Value>> {
     let schema = batch.schema();
-    let cells = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
-        let scalar = ScalarValue::try_from_array(column, index)?;
-        Ok((field.name().clone(), value(&scalar)?))
-    });
+    let cells = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| {
+            let scalar = ScalarValue::try_from_array(column, index)?;
+            Ok((field.name().clone(), value(&scalar)?))
+        });
     cells.collect()
 }
 
@@ -37,7 +41,9 @@ pub(super) fn value(scalar: &ScalarValue) -> Result<Value> {
         return Ok(Value::Null);
     }
     Ok(match scalar {
-        S::Utf8(Some(text)) | S::Utf8View(Some(text)) | S::LargeUtf8(Some(text)) => text.as_str().into(),
+        S::Utf8(Some(text)) | S::Utf8View(Some(text)) | S::LargeUtf8(Some(text)) => {
+            text.as_str().into()
+        }
         S::Boolean(Some(flag)) => (*flag).into(),
         S::Int8(Some(number)) => (*number).into(),
         S::Int16(Some(number)) => (*number).into(),
@@ -53,18 +59,24 @@ pub(super) fn value(scalar: &ScalarValue) -> Result<Value> {
         S::TimestampMillisecond(Some(time), _) => time_text(time.saturating_mul(1_000)).into(),
         S::TimestampMicrosecond(Some(time), _) => time_text(*time).into(),
         S::TimestampNanosecond(Some(time), _) => time_text(time.div_euclid(1_000)).into(),
-        S::Binary(Some(bytes)) | S::BinaryView(Some(bytes)) | S::LargeBinary(Some(bytes)) => {
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
-        }
+        S::Binary(Some(bytes)) | S::BinaryView(Some(bytes)) | S::LargeBinary(Some(bytes)) => bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .into(),
         S::Dictionary(_, inner) => value(inner)?,
         S::List(list) => values(&list.value(0))?,
         S::LargeList(list) => values(&list.value(0))?,
         S::FixedSizeList(list) => values(&list.value(0))?,
         S::Struct(nested) => {
-            let cells = nested.fields().iter().zip(nested.columns()).map(|(field, column)| {
-                let scalar = ScalarValue::try_from_array(column, 0)?;
-                Ok((field.name().clone(), value(&scalar)?))
-            });
+            let cells = nested
+                .fields()
+                .iter()
+                .zip(nested.columns())
+                .map(|(field, column)| {
+                    let scalar = ScalarValue::try_from_array(column, 0)?;
+                    Ok((field.name().clone(), value(&scalar)?))
+                });
             Value::Object(cells.collect::<Result<_>>()?)
         }
         other => other.to_string().into(),

@@ -16,8 +16,8 @@ mod slice;
 mod source;
 
 pub use case::{CaseResult, CaseRunner};
-pub use evaluate::{Evaluated, Found, Prepared, Window};
 pub use episode::{Episode, episodes};
+pub use evaluate::{Evaluated, Found, Prepared, Window};
 pub use json::time_text;
 pub use record::{FindingSink, MemorySink, Order, Record, StoreSink, record};
 pub use run::{Range, RuleOutcome, RunOptions, instants, run};

@@ -41,7 +41,9 @@ impl FindingSink for MemorySink {
     fn commit(&mut self, records: Vec<Record>) -> Result<bool> {
         let is_known = |record: &Record| {
             let (application, version) = &record.transaction;
-            self.records.iter().any(|known| known.transaction.0 == *application && known.transaction.1 >= *version)
+            self.records
+                .iter()
+                .any(|known| known.transaction.0 == *application && known.transaction.1 >= *version)
         };
         if !records.is_empty() && records.iter().all(is_known) {
             return Ok(false);
@@ -68,7 +70,9 @@ impl FindingSink for StoreSink {
             transactions.push(record.transaction);
         }
         let commits = writer.commit_to(Table::Evaluations, &transactions)?;
-        Ok(commits.iter().all(|commit| commit.outcome == Outcome::Committed))
+        Ok(commits
+            .iter()
+            .all(|commit| commit.outcome == Outcome::Committed))
     }
 }
 
@@ -82,7 +86,13 @@ pub enum Order {
 }
 
 /// Writes evaluations as rows. `evaluated_at` is when the run began, in microseconds.
-pub fn record(rule: &Rule, evaluated: &[Evaluated], params: &Value, evaluated_at: i64, order: Order) -> Record {
+pub fn record(
+    rule: &Rule,
+    evaluated: &[Evaluated],
+    params: &Value,
+    evaluated_at: i64,
+    order: Order,
+) -> Record {
     let mut findings = FindingBuilder::default();
     let mut evaluations = EvaluationBuilder::default();
     let params = params.to_string();
@@ -118,7 +128,14 @@ pub fn record(rule: &Rule, evaluated: &[Evaluated], params: &Value, evaluated_at
     }
 }
 
-fn append(findings: &mut FindingBuilder, rule: &Rule, evaluation: &Evaluated, row: usize, found: &Found, evaluated_at: i64) {
+fn append(
+    findings: &mut FindingBuilder,
+    rule: &Rule,
+    evaluation: &Evaluated,
+    row: usize,
+    found: &Found,
+    evaluated_at: i64,
+) {
     let entity = Value::Object(found.entity.clone()).to_string();
     let evidence = Value::Object(found.columns.clone()).to_string();
     let id = finding_id(rule, evaluation.window.end, &entity, row, evaluation);
@@ -146,15 +163,35 @@ fn append(findings: &mut FindingBuilder, rule: &Rule, evaluation: &Evaluated, ro
 
 /// The same for the same rule, version, window and entity. Rows of one entity in one window are told apart by what
 /// they are, not by the order in which they came.
-fn finding_id(rule: &Rule, window_end: i64, entity: &str, row: usize, evaluation: &Evaluated) -> String {
+fn finding_id(
+    rule: &Rule,
+    window_end: i64,
+    entity: &str,
+    row: usize,
+    evaluation: &Evaluated,
+) -> String {
     let mut hash = Sha256::new();
-    for part in [rule.id.as_bytes(), &rule.version.to_le_bytes(), &window_end.to_le_bytes(), entity.as_bytes()] {
+    for part in [
+        rule.id.as_bytes(),
+        &rule.version.to_le_bytes(),
+        &window_end.to_le_bytes(),
+        entity.as_bytes(),
+    ] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
     let found = &evaluation.found[row];
-    if evaluation.found.iter().filter(|other| other.entity == found.entity).count() > 1 {
+    if evaluation
+        .found
+        .iter()
+        .filter(|other| other.entity == found.entity)
+        .count()
+        > 1
+    {
         hash.update(Value::Object(found.columns.clone()).to_string());
     }
-    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

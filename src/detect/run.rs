@@ -83,10 +83,17 @@ pub fn run<'a>(
     std::thread::scope(|scope| {
         let work = || {
             // The guard must not live while a rule runs.
-            let take = || next.lock().expect("no thread panics while it holds this").next();
+            let take = || {
+                next.lock()
+                    .expect("no thread panics while it holds this")
+                    .next()
+            };
             while let Some((index, file)) = take() {
                 let outcome = runtime.block_on(run_rule(store, file, options));
-                outcomes.lock().expect("no thread panics while it holds this").push((index, outcome));
+                outcomes
+                    .lock()
+                    .expect("no thread panics while it holds this")
+                    .push((index, outcome));
             }
         };
         for _ in 0..options.threads.clamp(1, rules.len().max(1)) {
@@ -95,8 +102,14 @@ pub fn run<'a>(
     });
     let mut outcomes = outcomes.into_inner().expect("no thread panicked");
     outcomes.sort_by_key(|(index, _)| *index);
-    let mut outcomes = outcomes.into_iter().map(|(_, outcome)| outcome).collect::<Result<Vec<_>>>()?;
-    let records: Vec<Record> = outcomes.iter_mut().filter_map(|outcome| outcome.record.take()).collect();
+    let mut outcomes = outcomes
+        .into_iter()
+        .map(|(_, outcome)| outcome)
+        .collect::<Result<Vec<_>>>()?;
+    let records: Vec<Record> = outcomes
+        .iter_mut()
+        .filter_map(|outcome| outcome.record.take())
+        .collect();
     if let Some(sink) = sink
         && !records.is_empty()
     {
@@ -105,25 +118,46 @@ pub fn run<'a>(
     Ok(outcomes)
 }
 
-async fn run_rule<'a>(store: &SessionContext, file: &'a RuleFile, options: &RunOptions) -> Result<RuleOutcome<'a>> {
+async fn run_rule<'a>(
+    store: &SessionContext,
+    file: &'a RuleFile,
+    options: &RunOptions,
+) -> Result<RuleOutcome<'a>> {
     let started = Instant::now();
     let extent = extent(store, file).await?;
     let last_event = extent.map(|(_, last)| last);
     let stored = stored(store, file).await?;
     let ends = instants(file, options.range, extent, stored.iter().max().copied());
-    let overrides: Vec<_> =
-        options.params.iter().filter(|(rule, ..)| *rule == file.rule.id).map(|(_, name, value)| (name.clone(), value.clone())).collect();
+    let overrides: Vec<_> = options
+        .params
+        .iter()
+        .filter(|(rule, ..)| *rule == file.rule.id)
+        .map(|(_, name, value)| (name.clone(), value.clone()))
+        .collect();
     let mut evaluated = Vec::with_capacity(ends.len());
     let mut params = serde_json::Value::Null;
     match Prepared::new(store, file, &overrides, last_event).await {
         Ok(prepared) => {
             params = prepared.params_json();
             let needs = Needs::of(store, &prepared)?;
-            evaluate(store, &prepared, &needs, &overrides, last_event, &ends, options.memory, &mut evaluated).await?;
+            evaluate(
+                store,
+                &prepared,
+                &needs,
+                &overrides,
+                last_event,
+                &ends,
+                options.memory,
+                &mut evaluated,
+            )
+            .await?;
         }
         Err(error) => {
             let failed = |end: &i64| Evaluated {
-                window: Window { start: end - file.rule.window.0, end: *end },
+                window: Window {
+                    start: end - file.rule.window.0,
+                    end: *end,
+                },
                 state: State::Error,
                 found: Vec::new(),
                 detail: Some(format!("{error:#}")),
@@ -136,16 +170,26 @@ async fn run_rule<'a>(store: &SessionContext, file: &'a RuleFile, options: &RunO
     for evaluation in &evaluated {
         *states.entry(evaluation.state.name()).or_default() += 1;
     }
-    let detail = evaluated.iter().find(|e| !matches!(e.state, State::Fired | State::Clear)).and_then(|e| e.detail.clone());
+    let detail = evaluated
+        .iter()
+        .find(|e| !matches!(e.state, State::Fired | State::Clear))
+        .and_then(|e| e.detail.clone());
     let episodes = episodes(&file.rule, &evaluated);
     // A failed window is not an evaluation: it must be tried again, so nothing is stored from the first one on.
-    let sound = evaluated.iter().position(|e| e.state == State::Error).unwrap_or(evaluated.len());
-    let new: Vec<Evaluated> = evaluated.drain(..sound).filter(|e| !stored.contains(&e.window.end)).collect();
+    let sound = evaluated
+        .iter()
+        .position(|e| e.state == State::Error)
+        .unwrap_or(evaluated.len());
+    let new: Vec<Evaluated> = evaluated
+        .drain(..sound)
+        .filter(|e| !stored.contains(&e.window.end))
+        .collect();
     let order = match (new.first(), stored.iter().max()) {
         (Some(first), Some(last)) if first.window.end < *last => Order::Backfill,
         _ => Order::Forward,
     };
-    let record = (!new.is_empty()).then(|| record(&file.rule, &new, &params, options.evaluated_at, order));
+    let record =
+        (!new.is_empty()).then(|| record(&file.rule, &new, &params, options.evaluated_at, order));
     Ok(RuleOutcome {
         file,
         states,
@@ -157,7 +201,10 @@ async fn run_rule<'a>(store: &SessionContext, file: &'a RuleFile, options: &RunO
 }
 
 /// Evaluates instants in order: from memory when their rows fit, else half by half, at last from the store.
-#[expect(clippy::too_many_arguments, reason = "a recursion over one of them; a struct would only rename the rest")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a recursion over one of them; a struct would only rename the rest"
+)]
 async fn evaluate(
     store: &SessionContext,
     prepared: &Prepared<'_>,
@@ -173,7 +220,10 @@ async fn evaluate(
     };
     let rule = &prepared.file.rule;
     let reach = rule.window.0 + rule.baseline.map_or(0, |baseline| baseline.0);
-    let range = Window { start: first - reach, end: *last };
+    let range = Window {
+        start: first - reach,
+        end: *last,
+    };
     if let Some(context) = needs.load(store, range, memory).await? {
         let prepared = Prepared::new(&context, prepared.file, overrides, last_event).await?;
         for end in ends {
@@ -184,8 +234,14 @@ async fn evaluate(
     // Halves read their reach twice: worth it only while that is the smaller part.
     if last - first > reach {
         let (early, late) = ends.split_at(ends.len() / 2);
-        Box::pin(evaluate(store, prepared, needs, overrides, last_event, early, memory, evaluated)).await?;
-        return Box::pin(evaluate(store, prepared, needs, overrides, last_event, late, memory, evaluated)).await;
+        Box::pin(evaluate(
+            store, prepared, needs, overrides, last_event, early, memory, evaluated,
+        ))
+        .await?;
+        return Box::pin(evaluate(
+            store, prepared, needs, overrides, last_event, late, memory, evaluated,
+        ))
+        .await;
     }
     for end in ends {
         evaluated.push(prepared.evaluate(*end).await);
@@ -194,14 +250,21 @@ async fn evaluate(
 }
 
 /// The instants of a range: multiples of `every` since the epoch, so that any two machines agree.
-pub fn instants(file: &RuleFile, range: Range, extent: Option<(i64, i64)>, stored: Option<i64>) -> Vec<i64> {
+pub fn instants(
+    file: &RuleFile,
+    range: Range,
+    extent: Option<(i64, i64)>,
+    stored: Option<i64>,
+) -> Vec<i64> {
     let every = file.rule.every.0;
     let floor = |time: i64| time.div_euclid(every) * every;
     let (after, until) = match (range, extent) {
         (Range::At(time), _) => return vec![floor(time)],
         (Range::Between(Some(from), Some(to)), _) => (from, to),
         (_, None) => return Vec::new(),
-        (Range::Between(from, to), Some((first, last))) => (from.unwrap_or(first), to.unwrap_or(last)),
+        (Range::Between(from, to), Some((first, last))) => {
+            (from.unwrap_or(first), to.unwrap_or(last))
+        }
         // A window is closed once an event at or after its end was seen.
         (Range::SinceLast, Some((first, last))) => (stored.unwrap_or(first), last),
     };
@@ -212,13 +275,18 @@ pub fn instants(file: &RuleFile, range: Range, extent: Option<(i64, i64)>, store
 /// Ends of the windows of this rule and version that are stored.
 async fn stored(store: &SessionContext, file: &RuleFile) -> Result<HashSet<i64>> {
     let rule = &file.rule;
-    let sql = format!("SELECT DISTINCT window_end FROM evaluations WHERE rule_id = '{}' AND rule_version = {}", rule.id, rule.version);
+    let sql = format!(
+        "SELECT DISTINCT window_end FROM evaluations WHERE rule_id = '{}' AND rule_version = {}",
+        rule.id, rule.version
+    );
     let batches = store.sql(&sql).await?.collect().await?;
     let mut ends = HashSet::new();
     for batch in &batches {
         for index in 0..batch.num_rows() {
             let row = json::row(batch, index)?;
-            let end = row["window_end"].as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+            let end = row["window_end"]
+                .as_str()
+                .and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
             ends.extend(end.map(|end| end.timestamp_micros()));
         }
     }
@@ -235,7 +303,10 @@ mod tests {
     fn ends(range: Range, extent: Option<(i64, i64)>, stored: Option<i64>) -> Vec<i64> {
         let pack = Pack::embedded();
         let file = pack.rule("token-burn").expect("ships");
-        instants(file, range, extent, stored).into_iter().map(|end| end / MINUTE).collect()
+        instants(file, range, extent, stored)
+            .into_iter()
+            .map(|end| end / MINUTE)
+            .collect()
     }
 
     #[test]
@@ -245,7 +316,14 @@ mod tests {
         assert_eq!(ends(Range::SinceLast, extent, Some(75 * MINUTE)), [80]);
         assert_eq!(ends(Range::SinceLast, extent, Some(80 * MINUTE)), [0; 0]);
         assert_eq!(ends(Range::At(79 * MINUTE), extent, None), [75]);
-        assert_eq!(ends(Range::Between(Some(70 * MINUTE), Some(80 * MINUTE)), extent, None), [75, 80]);
+        assert_eq!(
+            ends(
+                Range::Between(Some(70 * MINUTE), Some(80 * MINUTE)),
+                extent,
+                None
+            ),
+            [75, 80]
+        );
         assert_eq!(ends(Range::SinceLast, None, None), [0; 0]);
     }
 
@@ -253,7 +331,11 @@ mod tests {
     fn adjacent_ranges_share_no_instant_and_miss_none() {
         let whole = ends(Range::Between(Some(0), Some(600 * MINUTE)), None, None);
         let mut parts = ends(Range::Between(Some(0), Some(303 * MINUTE)), None, None);
-        parts.extend(ends(Range::Between(Some(303 * MINUTE), Some(600 * MINUTE)), None, None));
+        parts.extend(ends(
+            Range::Between(Some(303 * MINUTE), Some(600 * MINUTE)),
+            None,
+            None,
+        ));
         assert_eq!(parts, whole);
     }
 }

@@ -41,7 +41,12 @@ impl Needs {
         for (table, columns) in &mut needs.0 {
             columns.insert(table.time_column().to_string());
             let schema = table.schema();
-            columns.extend(rule.requires.iter().filter(|name| schema.field_with_name(name).is_ok()).cloned());
+            columns.extend(
+                rule.requires
+                    .iter()
+                    .filter(|name| schema.field_with_name(name).is_ok())
+                    .cloned(),
+            );
         }
         Ok(needs)
     }
@@ -59,9 +64,19 @@ impl Needs {
                 inner.push(view.narrowed(&state, scan.projection.as_ref(), &scan.filters)?);
             } else if let Some(table) = Table::from_name(scan.table_name.table()) {
                 let columns = self.0.entry(table).or_default();
-                columns.extend(scan.projected_schema.fields().iter().map(|field| field.name().clone()));
+                columns.extend(
+                    scan.projected_schema
+                        .fields()
+                        .iter()
+                        .map(|field| field.name().clone()),
+                );
                 for filter in &scan.filters {
-                    columns.extend(filter.column_refs().into_iter().map(|column| column.name.clone()));
+                    columns.extend(
+                        filter
+                            .column_refs()
+                            .into_iter()
+                            .map(|column| column.name.clone()),
+                    );
                 }
             }
             Ok(TreeNodeRecursion::Continue)
@@ -72,18 +87,28 @@ impl Needs {
     /// A guess at the bytes of a row: texts and lists are what weighs.
     fn row_width(&self, table: Table) -> u64 {
         let schema = table.schema();
-        let width = |name: &String| match schema.field_with_name(name).map(|field| field.data_type().is_primitive()) {
+        let width = |name: &String| match schema
+            .field_with_name(name)
+            .map(|field| field.data_type().is_primitive())
+        {
             Ok(true) => 9,
             _ => 48,
         };
-        self.0.get(&table).map_or(0, |columns| columns.iter().map(width).sum())
+        self.0
+            .get(&table)
+            .map_or(0, |columns| columns.iter().map(width).sum())
     }
 
     /// Loads what lies in a range of time; `None` when it may not fit `limit` bytes.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn load(&self, store: &SessionContext, range: Window, limit: u64) -> Result<Option<SessionContext>> {
+    pub async fn load(
+        &self,
+        store: &SessionContext,
+        range: Window,
+        limit: u64,
+    ) -> Result<Option<SessionContext>> {
         let mut bytes = 0;
         for table in self.0.keys() {
             bytes += self.row_width(*table) * count(store, *table, range).await?;
@@ -97,7 +122,12 @@ impl Needs {
         })?;
         for (table, columns) in &self.0 {
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-            let sql = format!("SELECT {} FROM {} WHERE {}", columns.join(", "), table.name(), within(*table, range));
+            let sql = format!(
+                "SELECT {} FROM {} WHERE {}",
+                columns.join(", "),
+                table.name(),
+                within(*table, range)
+            );
             let batches = store.sql(&sql).await?.collect_partitioned().await?.concat();
             let schema = store.table_provider(table.name()).await?.schema();
             let sorted = SortedTable::new(schema, &batches, table.time_column())?;
@@ -111,15 +141,26 @@ impl Needs {
 }
 
 fn within(table: Table, range: Window) -> String {
-    let (from, to) = (json::time_text(range.start - MARGIN), json::time_text(range.end + MARGIN));
+    let (from, to) = (
+        json::time_text(range.start - MARGIN),
+        json::time_text(range.end + MARGIN),
+    );
     let column = table.time_column();
     format!("{column} >= TIMESTAMP '{from}' AND {column} < TIMESTAMP '{to}'")
 }
 
 async fn count(store: &SessionContext, table: Table, range: Window) -> Result<u64> {
-    let sql = format!("SELECT count(*) AS n FROM {} WHERE {}", table.name(), within(table, range));
+    let sql = format!(
+        "SELECT count(*) AS n FROM {} WHERE {}",
+        table.name(),
+        within(table, range)
+    );
     let batches = store.sql(&sql).await?.collect().await?;
-    let row = batches.iter().find(|batch| batch.num_rows() > 0).map(|batch| json::row(batch, 0)).transpose()?;
+    let row = batches
+        .iter()
+        .find(|batch| batch.num_rows() > 0)
+        .map(|batch| json::row(batch, 0))
+        .transpose()?;
     Ok(row.and_then(|row| row["n"].as_u64()).unwrap_or(0))
 }
 
@@ -128,18 +169,28 @@ async fn count(store: &SessionContext, table: Table, range: Window) -> Result<u6
 /// # Errors
 /// When the store cannot be read.
 pub(super) async fn extent(store: &SessionContext, file: &RuleFile) -> Result<Option<(i64, i64)>> {
-    let Some(table) = file.rule.source.first().and_then(|name| Table::from_name(name.trim_end_matches("_merged"))) else {
+    let Some(table) = file
+        .rule
+        .source
+        .first()
+        .and_then(|name| Table::from_name(name.trim_end_matches("_merged")))
+    else {
         return Ok(None);
     };
     let column = table.time_column();
-    let sql = format!("SELECT min({column}) AS first, max({column}) AS last FROM {}", table.name());
+    let sql = format!(
+        "SELECT min({column}) AS first, max({column}) AS last FROM {}",
+        table.name()
+    );
     let batches = store.sql(&sql).await?.collect().await?;
     let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else {
         return Ok(None);
     };
     let row = json::row(batch, 0)?;
     let time = |name: &str| {
-        let time = row[name].as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+        let time = row[name]
+            .as_str()
+            .and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
         time.map(|time| time.timestamp_micros())
     };
     Ok(time("first").zip(time("last")))

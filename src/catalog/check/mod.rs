@@ -23,7 +23,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast;
 
-use super::{BoundedView, Lock, Locked, Pack, Problem, RuleFile, ENGINE_PARAMS, meaning, views};
+use super::{BoundedView, ENGINE_PARAMS, Lock, Locked, Pack, Problem, RuleFile, meaning, views};
 use crate::error::Result;
 use crate::schema::Table;
 use crate::session::{self, SessionOptions};
@@ -109,9 +109,13 @@ impl Checker {
                 };
                 report.lock.rules.insert(file.rule.id.clone(), locked);
             }
-            report.problems.extend(problems.into_iter().map(|problem| problem.at(&file.path)));
+            report
+                .problems
+                .extend(problems.into_iter().map(|problem| problem.at(&file.path)));
         }
-        report.problems.sort_by(|a, b| (&a.path, a.line, a.level).cmp(&(&b.path, b.line, b.level)));
+        report
+            .problems
+            .sort_by(|a, b| (&a.path, a.line, a.level).cmp(&(&b.path, b.line, b.level)));
         report
     }
 
@@ -125,8 +129,12 @@ impl Checker {
                 return None;
             }
         };
-        let Statement::Statement(boxed) = &statement else { return None };
-        let ast::Statement::Query(query) = boxed.as_ref() else { return None };
+        let Statement::Statement(boxed) = &statement else {
+            return None;
+        };
+        let ast::Statement::Query(query) = boxed.as_ref() else {
+            return None;
+        };
         let canonical = query.to_string();
         match self.plan(file, statement.clone(), query).await {
             Ok(planned) => lints::plan(&planned, problems),
@@ -135,19 +143,40 @@ impl Checker {
         Some(canonical)
     }
 
-    async fn plan<'a>(&'a self, file: &'a RuleFile, statement: Statement, query: &'a ast::Query) -> Result<Planned<'a>, Box<Problem>> {
+    async fn plan<'a>(
+        &'a self,
+        file: &'a RuleFile,
+        statement: Statement,
+        query: &'a ast::Query,
+    ) -> Result<Planned<'a>, Box<Problem>> {
         let state = self.context.state();
-        let first_line = file.sql.lines().position(|line| !line.trim().is_empty()).map_or(1, |index| index + 1);
+        let first_line = file
+            .sql
+            .lines()
+            .position(|line| !line.trim().is_empty())
+            .map_or(1, |index| index + 1);
         let fault = |error: DataFusionError| Box::new(schema_problem(&error, first_line));
         let open = state.statement_to_plan(statement).await.map_err(fault)?;
         let names = open.get_parameter_names().map_err(fault)?;
         for name in &names {
             let name = name.trim_start_matches('$');
             if !ENGINE_PARAMS.contains(&name) && file.rule.param(name).is_none() {
-                let known = file.rule.params.iter().map(|param| param.name.as_str()).chain(ENGINE_PARAMS);
+                let known = file
+                    .rule
+                    .params
+                    .iter()
+                    .map(|param| param.name.as_str())
+                    .chain(ENGINE_PARAMS);
                 let hint = nearest(name, known).map(|near| format!("did you mean `${near}`?"));
                 let line = line_of(&file.sql, &format!("${name}"));
-                return Err(Box::new(Problem::error("L-SCHEMA", line, format!("`${name}` is not a parameter of the rule")).hint(hint)));
+                return Err(Box::new(
+                    Problem::error(
+                        "L-SCHEMA",
+                        line,
+                        format!("`${name}` is not a parameter of the rule"),
+                    )
+                    .hint(hint),
+                ));
             }
         }
         let rule = &file.rule;
@@ -157,9 +186,15 @@ impl Checker {
             start,
             end: SAMPLE_END,
         };
-        let mut values: HashMap<String, ScalarValue> =
-            rule.params.iter().map(|param| (param.name.clone(), param.default.scalar())).collect();
-        values.extend(rule.engine_values(window.start, window.end).map(|(name, value)| (name.to_string(), value)));
+        let mut values: HashMap<String, ScalarValue> = rule
+            .params
+            .iter()
+            .map(|param| (param.name.clone(), param.default.scalar()))
+            .collect();
+        values.extend(
+            rule.engine_values(window.start, window.end)
+                .map(|(name, value)| (name.to_string(), value)),
+        );
         let bound = open.clone().with_param_values(values).map_err(fault)?;
         let optimised = state.optimize(&bound).map_err(fault)?;
         Ok(Planned {
@@ -175,7 +210,9 @@ impl Checker {
 
 /// The line of the first occurrence of a text.
 fn line_of(sql: &str, text: &str) -> Option<usize> {
-    sql.lines().position(|line| line.contains(text)).map(|index| index + 1)
+    sql.lines()
+        .position(|line| line.contains(text))
+        .map(|index| index + 1)
 }
 
 /// Parses a file's SQL, which must be one `SELECT` that writes nothing.
@@ -183,16 +220,36 @@ fn line_of(sql: &str, text: &str) -> Option<usize> {
 /// # Errors
 /// What it is instead.
 pub fn one_select(sql: &str) -> Result<Statement, Box<Problem>> {
-    let first_line = sql.lines().position(|line| !line.trim().is_empty()).map(|index| index + 1);
+    let first_line = sql
+        .lines()
+        .position(|line| !line.trim().is_empty())
+        .map(|index| index + 1);
     let Some(first_line) = first_line else {
-        return Err(Box::new(Problem::error("L-WRITE", None, "the file has no `SELECT`")));
+        return Err(Box::new(Problem::error(
+            "L-WRITE",
+            None,
+            "the file has no `SELECT`",
+        )));
     };
     let mut statements = DFParser::parse_sql(sql).map_err(|error| {
         let text = error.strip_backtrace();
-        let line = text.split("Line: ").nth(1).and_then(|rest| rest.split(',').next()?.trim().parse().ok());
-        Box::new(Problem::error("L-SCHEMA", line.or(Some(first_line)), tidy(&text)))
+        let line = text
+            .split("Line: ")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next()?.trim().parse().ok());
+        Box::new(Problem::error(
+            "L-SCHEMA",
+            line.or(Some(first_line)),
+            tidy(&text),
+        ))
     })?;
-    let problem = |message: &str| Err(Box::new(Problem::error("L-WRITE", Some(first_line), message)));
+    let problem = |message: &str| {
+        Err(Box::new(Problem::error(
+            "L-WRITE",
+            Some(first_line),
+            message,
+        )))
+    };
     if statements.len() != 1 {
         return problem("a rule is exactly one `SELECT`");
     }
@@ -221,15 +278,34 @@ fn is_select(body: &ast::SetExpr) -> bool {
 /// What the planner said, with its line where it knows one.
 fn schema_problem(error: &DataFusionError, first_line: usize) -> Problem {
     let diagnostic = error.diagnostic();
-    let line = diagnostic.and_then(|diagnostic| diagnostic.span).map(|span| span.start.line as usize);
-    let hint = diagnostic.and_then(|diagnostic| diagnostic.helps.first().or(None).map(|help| help.message.clone()));
-    Problem::error("L-SCHEMA", line.or(Some(first_line)), tidy(&error.strip_backtrace())).hint(hint)
+    let line = diagnostic
+        .and_then(|diagnostic| diagnostic.span)
+        .map(|span| span.start.line as usize);
+    let hint = diagnostic.and_then(|diagnostic| {
+        diagnostic
+            .helps
+            .first()
+            .or(None)
+            .map(|help| help.message.clone())
+    });
+    Problem::error(
+        "L-SCHEMA",
+        line.or(Some(first_line)),
+        tidy(&error.strip_backtrace()),
+    )
+    .hint(hint)
 }
 
 /// The planner's sentence on one line, without the words that say that the planner said it.
 fn tidy(text: &str) -> String {
     let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for prefix in ["Error during planning: ", "Schema error: ", "SQL error: ", "Optimizer rule 'simplify_expressions' failed caused by ", "type_coercion caused by "] {
+    for prefix in [
+        "Error during planning: ",
+        "Schema error: ",
+        "SQL error: ",
+        "Optimizer rule 'simplify_expressions' failed caused by ",
+        "type_coercion caused by ",
+    ] {
         if let Some(rest) = text.strip_prefix(prefix) {
             text = rest.to_string();
         }
@@ -250,7 +326,10 @@ impl TableProvider for EmptySource {
         TableType::Base
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> QueryResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> QueryResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
     }
 
