@@ -24,12 +24,19 @@ impl Bounds {
 
 /// The comparisons of `column` with something that does not depend on the row, among conjuncts: `column <op> constant`.
 /// Predicates of any other form say nothing about the column.
-pub(crate) fn comparisons<'a>(predicates: impl IntoIterator<Item = &'a Expr>, column: &str) -> Vec<(Operator, &'a Expr)> {
+pub(crate) fn comparisons<'a>(
+    predicates: impl IntoIterator<Item = &'a Expr>,
+    column: &str,
+) -> Vec<(Operator, &'a Expr)> {
     let mut found = Vec::new();
     let mut pending: Vec<&Expr> = predicates.into_iter().collect();
     while let Some(predicate) = pending.pop() {
         match predicate {
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => pending.extend([&**left, &**right]),
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: Operator::And,
+                right,
+            }) => pending.extend([&**left, &**right]),
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
                 if is_column(left, column) {
                     found.push((*op, &**right));
@@ -37,7 +44,12 @@ pub(crate) fn comparisons<'a>(predicates: impl IntoIterator<Item = &'a Expr>, co
                     found.extend(op.swap().map(|op| (op, &**left)));
                 }
             }
-            Expr::Between(Between { expr, negated: false, low, high }) if is_column(expr, column) => {
+            Expr::Between(Between {
+                expr,
+                negated: false,
+                low,
+                high,
+            }) if is_column(expr, column) => {
                 found.extend([(Operator::GtEq, &**low), (Operator::LtEq, &**high)]);
             }
             _ => {}
@@ -65,7 +77,11 @@ impl Bounds {
 }
 
 /// The bounds that conjuncts put on `column` by comparing it with literals. `accept` decides which literals count.
-pub fn time_bounds<'a>(predicates: impl IntoIterator<Item = &'a Expr>, column: &str, accept: impl Fn(i64) -> bool) -> Bounds {
+pub fn time_bounds<'a>(
+    predicates: impl IntoIterator<Item = &'a Expr>,
+    column: &str,
+    accept: impl Fn(i64) -> bool,
+) -> Bounds {
     let mut bounds = Bounds::default();
     for (op, constant) in comparisons(predicates, column) {
         if let Expr::Literal(scalar, _) = constant
@@ -98,23 +114,56 @@ mod tests {
     use datafusion::prelude::{col, lit};
 
     fn time(micros: i64) -> Expr {
-        lit(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())))
+        lit(ScalarValue::TimestampMicrosecond(
+            Some(micros),
+            Some("UTC".into()),
+        ))
     }
 
     #[test]
     fn only_comparisons_of_the_column_with_constants_bound() {
         let predicates = [
-            col("event_time").gt_eq(time(10)).and(time(20).gt(col("event_time"))),
+            col("event_time")
+                .gt_eq(time(10))
+                .and(time(20).gt(col("event_time"))),
             col("event_time").gt(time(12)),
             col("log_time").lt(time(1)),
-            col("event_time").gt_eq(time(15)).or(col("caller").eq(lit("a"))),
+            col("event_time")
+                .gt_eq(time(15))
+                .or(col("caller").eq(lit("a"))),
         ];
-        assert_eq!(time_bounds(&predicates, "event_time", |_| true), Bounds { from: Some(13), to: Some(20) });
-        assert_eq!(time_bounds(&predicates, "event_time", |time| time < 12), Bounds { from: Some(10), to: None });
         assert_eq!(
-            time_bounds(&[col("event_time").between(time(1), time(2))], "event_time", |_| true),
-            Bounds { from: Some(1), to: Some(3) }
+            time_bounds(&predicates, "event_time", |_| true),
+            Bounds {
+                from: Some(13),
+                to: Some(20)
+            }
         );
-        assert_eq!(time_bounds(&[col("event_time").not_between(time(1), time(2))], "event_time", |_| true), Bounds::default());
+        assert_eq!(
+            time_bounds(&predicates, "event_time", |time| time < 12),
+            Bounds {
+                from: Some(10),
+                to: None
+            }
+        );
+        assert_eq!(
+            time_bounds(
+                &[col("event_time").between(time(1), time(2))],
+                "event_time",
+                |_| true
+            ),
+            Bounds {
+                from: Some(1),
+                to: Some(3)
+            }
+        );
+        assert_eq!(
+            time_bounds(
+                &[col("event_time").not_between(time(1), time(2))],
+                "event_time",
+                |_| true
+            ),
+            Bounds::default()
+        );
     }
 }

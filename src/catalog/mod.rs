@@ -23,14 +23,14 @@ use std::path::{Path, PathBuf};
 
 pub use block::{Block, Split, split};
 pub use bounds::{Bounds, time_bounds};
+pub(crate) use bounds::{comparisons, micros};
 pub use case::{Case, Given, State};
 pub use header::{Header, Section};
 pub use lock::{Lock, Locked, meaning};
 pub use problem::{Level, Problem};
-pub use rule::{Dedup, Mode, Param, ParamValue, Rule, RuleKind, Severity, Status, ENGINE_PARAMS};
+pub use rule::{Dedup, ENGINE_PARAMS, Mode, Param, ParamValue, Rule, RuleKind, Severity, Status};
 pub use span::Span;
 pub use view::{BoundedView, View, register_views, views};
-pub(crate) use bounds::{comparisons, micros};
 pub(crate) use view::{replace_placeholders, timestamp, typed};
 
 use crate::error::{Error, Result};
@@ -41,7 +41,10 @@ static EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/queries.r
 
 /// The embedded file of that path, as `queries/rules.lock`.
 pub(crate) fn embedded(path: &str) -> Option<&'static str> {
-    EMBEDDED.iter().find(|(name, _)| *name == path).map(|(_, text)| *text)
+    EMBEDDED
+        .iter()
+        .find(|(name, _)| *name == path)
+        .map(|(_, text)| *text)
 }
 
 /// A rule with its query and its tests.
@@ -92,9 +95,13 @@ impl Pack {
                     let path = error.path().unwrap_or(path).to_path_buf();
                     Error::io("read", path)(error.into())
                 })?;
-                let is_wanted = entry.path().extension().is_some_and(|extension| extension == "sql" || extension == "lock");
+                let is_wanted = entry
+                    .path()
+                    .extension()
+                    .is_some_and(|extension| extension == "sql" || extension == "lock");
                 if entry.file_type().is_file() && (is_wanted || entry.depth() == 0) {
-                    let text = std::fs::read_to_string(entry.path()).map_err(Error::io("read", entry.path()))?;
+                    let text = std::fs::read_to_string(entry.path())
+                        .map_err(Error::io("read", entry.path()))?;
                     files.push((entry.into_path(), Cow::Owned(text)));
                 }
             }
@@ -106,7 +113,10 @@ impl Pack {
     pub fn from_files<'a>(files: impl Iterator<Item = (PathBuf, Cow<'a, str>)>) -> Pack {
         let mut pack = Pack::default();
         for (path, text) in files {
-            if path.extension().is_some_and(|extension| extension == "lock") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "lock")
+            {
                 match Lock::parse(&text) {
                     Ok(lock) => pack.lock = Some((path, lock)),
                     Err(problem) => pack.problems.push(problem.at(&path)),
@@ -116,7 +126,9 @@ impl Pack {
             pack.files += 1;
             match read_file(&path, &text) {
                 Ok(rule) => pack.rules.extend(rule),
-                Err(problems) => pack.problems.extend(problems.into_iter().map(|problem| problem.at(&path))),
+                Err(problems) => pack
+                    .problems
+                    .extend(problems.into_iter().map(|problem| problem.at(&path))),
             }
         }
         pack.rules.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
@@ -124,8 +136,12 @@ impl Pack {
         for file in &pack.rules {
             if let Some(other) = first.insert(&file.rule.id, &file.path) {
                 pack.problems.push(
-                    Problem::error("L-HEADER", Some(file.rule.line), format!("id `{}` is also that of {}", file.rule.id, other.display()))
-                        .at(&file.path),
+                    Problem::error(
+                        "L-HEADER",
+                        Some(file.rule.line),
+                        format!("id `{}` is also that of {}", file.rule.id, other.display()),
+                    )
+                    .at(&file.path),
                 );
             }
         }
@@ -137,10 +153,14 @@ impl Pack {
     /// # Errors
     /// When there is none; the nearest is named.
     pub fn rule(&self, id: &str) -> Result<&RuleFile> {
-        self.rules.iter().find(|file| file.rule.id == id).ok_or_else(|| Error::Usage {
-            message: format!("no rule `{id}`"),
-            hint: nearest(id, self.rules.iter().map(|file| file.rule.id.as_str())).map(|near| format!("did you mean `{near}`?")),
-        })
+        self.rules
+            .iter()
+            .find(|file| file.rule.id == id)
+            .ok_or_else(|| Error::Usage {
+                message: format!("no rule `{id}`"),
+                hint: nearest(id, self.rules.iter().map(|file| file.rule.id.as_str()))
+                    .map(|near| format!("did you mean `{near}`?")),
+            })
     }
 
     /// Fails on the first error, for what cannot go on with half a pack.
@@ -148,7 +168,11 @@ impl Pack {
     /// # Errors
     /// The first problem that is an error.
     pub fn into_valid(self) -> Result<Pack> {
-        match self.problems.iter().find(|problem| problem.level == Level::Error) {
+        match self
+            .problems
+            .iter()
+            .find(|problem| problem.level == Level::Error)
+        {
             Some(problem) => Err(problem.clone().into()),
             None => Ok(self),
         }
@@ -179,16 +203,27 @@ fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> 
             _ => {}
         }
     }
-    let has_other = blocks.iter().any(|block| block.kind == "tier" || block.kind == "view");
+    let has_other = blocks
+        .iter()
+        .any(|block| block.kind == "tier" || block.kind == "view");
     match (rules.len(), problems.is_empty()) {
         (_, false) => return Err(problems),
         (0, _) if has_other => return Ok(None),
         (0, _) => {
-            let hint = "start the file with `-- /// rule`, a TOML header in `-- ` lines, and `-- ///`";
-            return Err(vec![Problem::error("L-HEADER", Some(1), "no `rule` block").hint(Some(hint.to_string()))]);
+            let hint =
+                "start the file with `-- /// rule`, a TOML header in `-- ` lines, and `-- ///`";
+            return Err(vec![
+                Problem::error("L-HEADER", Some(1), "no `rule` block").hint(Some(hint.to_string())),
+            ]);
         }
         (1, _) => {}
-        _ => return Err(vec![Problem::error("L-HEADER", Some(rules[1].line), "a file holds one rule")]),
+        _ => {
+            return Err(vec![Problem::error(
+                "L-HEADER",
+                Some(rules[1].line),
+                "a file holds one rule",
+            )]);
+        }
     }
     let rule = rules.remove(0);
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -198,14 +233,20 @@ fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> 
     }
     for case in &cases {
         if case.at % rule.every.0 != 0 {
-            problems.push(Problem::error("L-HEADER", Some(case.line), format!("`at` is not a multiple of `every` {}", rule.every)));
+            problems.push(Problem::error(
+                "L-HEADER",
+                Some(case.line),
+                format!("`at` is not a multiple of `every` {}", rule.every),
+            ));
         }
         for (name, value) in &case.params {
             let problem = match rule.param(name) {
                 Some(param) => param.parse(value).err(),
                 None => Some(format!("no parameter `{name}`")),
             };
-            problems.extend(problem.map(|message| Problem::error("L-HEADER", Some(case.line), message)));
+            problems.extend(
+                problem.map(|message| Problem::error("L-HEADER", Some(case.line), message)),
+            );
         }
     }
     if !problems.is_empty() {

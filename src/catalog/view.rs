@@ -18,7 +18,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as QueryResult;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::expr_rewriter::{NamePreserver, unnormalize_cols};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableProviderFilterPushDown, TableType, lit};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, Operator, TableProviderFilterPushDown, TableType, lit,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 
@@ -47,7 +49,12 @@ impl View {
     /// # Errors
     /// Every problem of the file.
     pub fn read(path: PathBuf, text: &str) -> Result<Option<View>, Vec<Problem>> {
-        let at = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.at(&path)).collect::<Vec<_>>();
+        let at = |problems: Vec<Problem>| {
+            problems
+                .into_iter()
+                .map(|problem| problem.at(&path))
+                .collect::<Vec<_>>()
+        };
         let file = split(text).map_err(at)?;
         let Some(block) = file.blocks.iter().find(|block| block.kind == "view") else {
             return Ok(None);
@@ -75,7 +82,9 @@ pub fn views() -> Vec<View> {
     super::EMBEDDED
         .iter()
         .filter(|(name, _)| name.starts_with("queries/views/"))
-        .filter_map(|(name, text)| View::read(name.into(), text).expect("embedded views are tested"))
+        .filter_map(|(name, text)| {
+            View::read(name.into(), text).expect("embedded views are tested")
+        })
         .collect()
 }
 
@@ -125,16 +134,27 @@ impl BoundedView {
     pub async fn new(context: &SessionContext, sql: &str) -> Result<BoundedView> {
         let plan = typed(context.state().create_logical_plan(sql).await?)?;
         let schema = Arc::clone(plan.schema().inner());
-        Ok(BoundedView { plan, schema, narrow: Mutex::default() })
+        Ok(BoundedView {
+            plan,
+            schema,
+            narrow: Mutex::default(),
+        })
     }
 
     /// The view's plan for a query with these filters and columns.
     ///
     /// # Errors
     /// When the filters do not fit the view.
-    pub fn narrowed(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr]) -> QueryResult<LogicalPlan> {
+    pub fn narrowed(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> QueryResult<LogicalPlan> {
         let filters: Vec<Expr> = unnormalize_cols(filters.iter().cloned());
-        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let wanted: Vec<usize> = projection
+            .cloned()
+            .unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let mut read = wanted.clone();
         for column in filters.iter().flat_map(Expr::column_refs) {
             let index = self.schema.index_of(&column.name)?;
@@ -159,12 +179,22 @@ impl BoundedView {
     }
 
     fn narrow(&self, state: &dyn Session, columns: &[usize]) -> QueryResult<LogicalPlan> {
-        if let Some(plan) = self.narrow.lock().expect("nothing in here panics").get(columns) {
+        if let Some(plan) = self
+            .narrow
+            .lock()
+            .expect("nothing in here panics")
+            .get(columns)
+        {
             return Ok(plan.clone());
         }
-        let plan = LogicalPlanBuilder::from(self.plan.clone()).select(columns.iter().copied())?.build()?;
+        let plan = LogicalPlanBuilder::from(self.plan.clone())
+            .select(columns.iter().copied())?
+            .build()?;
         let plan = state.optimize(&plan)?;
-        self.narrow.lock().expect("nothing in here panics").insert(columns.to_vec(), plan.clone());
+        self.narrow
+            .lock()
+            .expect("nothing in here panics")
+            .insert(columns.to_vec(), plan.clone());
         Ok(plan)
     }
 }
@@ -190,7 +220,10 @@ fn bind(plan: LogicalPlan, from: &Expr, to: &Expr) -> QueryResult<LogicalPlan> {
 }
 
 /// Puts expressions in the place of placeholders; names of output columns stay.
-pub(crate) fn replace_placeholders(plan: LogicalPlan, with: impl Fn(&Placeholder) -> Option<Expr>) -> QueryResult<LogicalPlan> {
+pub(crate) fn replace_placeholders(
+    plan: LogicalPlan,
+    with: impl Fn(&Placeholder) -> Option<Expr>,
+) -> QueryResult<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|node| {
         let names = NamePreserver::new(&node);
         let node = node.map_expressions(|expr| {
@@ -202,9 +235,17 @@ pub(crate) fn replace_placeholders(plan: LogicalPlan, with: impl Fn(&Placeholder
                 };
                 Ok(new.map_or_else(|| Transformed::no(expr), Transformed::yes))
             })?;
-            Ok(if replaced.transformed { replaced.update_data(|expr| name.restore(expr)) } else { replaced })
+            Ok(if replaced.transformed {
+                replaced.update_data(|expr| name.restore(expr))
+            } else {
+                replaced
+            })
         })?;
-        if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
+        if node.transformed {
+            node.map_data(LogicalPlan::recompute_schema)
+        } else {
+            Ok(node)
+        }
     })?;
     Ok(plan.data)
 }
@@ -218,7 +259,10 @@ impl TableProvider for BoundedView {
         TableType::View
     }
 
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> QueryResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> QueryResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
     }
 
@@ -237,10 +281,14 @@ impl TableProvider for BoundedView {
         'life3: 'async_trait,
         Self: 'async_trait,
     {
-        let plan = self.narrowed(state, projection, filters).and_then(|plan| match limit {
-            Some(limit) => LogicalPlanBuilder::from(plan).limit(0, Some(limit))?.build(),
-            None => Ok(plan),
-        });
+        let plan = self
+            .narrowed(state, projection, filters)
+            .and_then(|plan| match limit {
+                Some(limit) => LogicalPlanBuilder::from(plan)
+                    .limit(0, Some(limit))?
+                    .build(),
+                None => Ok(plan),
+            });
         Box::pin(async move { state.create_physical_plan(&plan?).await })
     }
 }

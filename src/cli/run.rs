@@ -429,7 +429,7 @@ async fn explain(context: &SessionContext, rules: &[&RuleFile], args: &Args) -> 
                 name.doc
             ));
         }
-        for (table, columns) in &Needs::of(context, &prepared)?.0 {
+        for (table, columns) in &Needs::of(context, &prepared)?.tables {
             text.push_str(&format!(
                 "\nreads     {}: {}",
                 table.name(),

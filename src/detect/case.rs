@@ -49,7 +49,10 @@ impl CaseRunner {
         let failure = match self.evaluate(file, case).await {
             Ok(evaluated) => difference(case, &evaluated),
             Err(error) => {
-                let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+                let hint = error
+                    .hint()
+                    .map(|hint| format!("\nhint: {hint}"))
+                    .unwrap_or_default();
                 Some(format!("{error}{hint}"))
             }
         };
@@ -64,18 +67,30 @@ impl CaseRunner {
     /// # Errors
     /// When the rows do not fit the schema, or the rule does not plan.
     pub async fn evaluate(&self, file: &RuleFile, case: &Case) -> Result<Evaluated> {
-        let tables = given::tables(&self.context, case).await.map_err(|problem| Error::from(problem.at(&file.path)))?;
+        let tables = given::tables(&self.context, case)
+            .await
+            .map_err(|problem| Error::from(problem.at(&file.path)))?;
         for (table, batch) in tables {
             let sorted = SortedTable::new(batch.schema(), &[batch], table.time_column())?;
             self.context.deregister_table(table.name())?;
-            self.context.register_table(table.name(), Arc::new(sorted))?;
+            self.context
+                .register_table(table.name(), Arc::new(sorted))?;
         }
-        let views: Vec<_> = views().into_iter().filter(|view| file.rule.source.contains(&view.name)).collect();
+        let views: Vec<_> = views()
+            .into_iter()
+            .filter(|view| file.rule.source.contains(&view.name))
+            .collect();
         register_views(&self.context, &views).await?;
         let mut overrides = Vec::new();
         for (name, text) in &case.params {
-            let param = file.rule.param(name).expect("checked when the file was read");
-            let value = param.parse(text).map_err(|message| Error::Usage { message, hint: None })?;
+            let param = file
+                .rule
+                .param(name)
+                .expect("checked when the file was read");
+            let value = param.parse(text).map_err(|message| Error::Usage {
+                message,
+                hint: None,
+            })?;
             overrides.push((name.clone(), value));
         }
         let prepared = Prepared::new(&self.context, file, &overrides, None).await?;
@@ -89,13 +104,24 @@ fn difference(case: &Case, evaluated: &Evaluated) -> Option<String> {
     if let Some(expected) = case.expect_state
         && expected != evaluated.state
     {
-        let _ = write!(text, "expected the state `{}`, got `{}`", expected.name(), evaluated.state.name());
+        let _ = write!(
+            text,
+            "expected the state `{}`, got `{}`",
+            expected.name(),
+            evaluated.state.name()
+        );
     }
-    let actual: Vec<&Map<String, Value>> = evaluated.found.iter().map(|found| &found.columns).collect();
+    let actual: Vec<&Map<String, Value>> =
+        evaluated.found.iter().map(|found| &found.columns).collect();
     if let Some(expected) = &case.expect {
         let (missing, extra) = unmatched(expected, &actual, case);
         if !missing.is_empty() || !extra.is_empty() {
-            let _ = write!(text, "expected {} findings, got {}", expected.len(), actual.len());
+            let _ = write!(
+                text,
+                "expected {} findings, got {}",
+                expected.len(),
+                actual.len()
+            );
             for row in missing {
                 let _ = write!(text, "\n  - {}", Value::Object(row.clone()));
             }
@@ -117,7 +143,11 @@ type Rows<'a> = Vec<&'a Map<String, Value>>;
 
 /// The expected rows that nothing matches, and the actual rows that match nothing. Each matches at most one, so that
 /// a row too many is seen; the most specific expectations choose first.
-fn unmatched<'a>(expected: &'a [Map<String, Value>], actual: &[&'a Map<String, Value>], case: &Case) -> (Rows<'a>, Rows<'a>) {
+fn unmatched<'a>(
+    expected: &'a [Map<String, Value>],
+    actual: &[&'a Map<String, Value>],
+    case: &Case,
+) -> (Rows<'a>, Rows<'a>) {
     let mut left: Rows<'a> = actual.to_vec();
     let mut missing = Rows::new();
     let mut order: Rows<'a> = expected.iter().collect();
@@ -134,8 +164,13 @@ fn unmatched<'a>(expected: &'a [Map<String, Value>], actual: &[&'a Map<String, V
 }
 
 fn matches(expected: &Map<String, Value>, actual: &Map<String, Value>, case: &Case) -> bool {
-    let are_equal = |(name, value): (&String, &Value)| actual.get(name).is_some_and(|actual| same(value, actual, case.at));
-    expected.iter().all(are_equal) && (!case.exact || actual.keys().all(|name| expected.contains_key(name)))
+    let are_equal = |(name, value): (&String, &Value)| {
+        actual
+            .get(name)
+            .is_some_and(|actual| same(value, actual, case.at))
+    };
+    expected.iter().all(are_equal)
+        && (!case.exact || actual.keys().all(|name| expected.contains_key(name)))
 }
 
 /// Equality with a tolerance of one in a million for fractions, and relative times.
@@ -144,14 +179,25 @@ fn same(expected: &Value, actual: &Value, at: i64) -> bool {
         (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
             (Some(a), Some(b)) => a == b,
             _ => {
-                let (a, b) = (a.as_f64().unwrap_or(f64::NAN), b.as_f64().unwrap_or(f64::NAN));
+                let (a, b) = (
+                    a.as_f64().unwrap_or(f64::NAN),
+                    b.as_f64().unwrap_or(f64::NAN),
+                );
                 (a - b).abs() <= 1e-6 * a.abs().max(b.abs())
             }
         },
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b, at)),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b, at))
+        }
         (Value::String(a), Value::String(b)) if a != b => {
-            let relative = a.strip_prefix('-').and_then(|span| span.parse::<Span>().ok());
-            let absolute = |text: &str| chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros());
+            let relative = a
+                .strip_prefix('-')
+                .and_then(|span| span.parse::<Span>().ok());
+            let absolute = |text: &str| {
+                chrono::DateTime::parse_from_rfc3339(text)
+                    .ok()
+                    .map(|time| time.timestamp_micros())
+            };
             match relative {
                 Some(span) => json::time_text(at - span.0) == *b,
                 None => absolute(a).is_some() && absolute(a) == absolute(b),
@@ -185,7 +231,10 @@ mod tests {
 
     #[test]
     fn a_row_too_many_or_too_few_is_a_difference() {
-        let (a, b) = (object(json!({"caller": "a", "n": 1})), object(json!({"caller": "b", "n": 1})));
+        let (a, b) = (
+            object(json!({"caller": "a", "n": 1})),
+            object(json!({"caller": "b", "n": 1})),
+        );
         let any = object(json!({"n": 1}));
         let count = |expected: &[Map<String, Value>], actual: &[&Map<String, Value>]| {
             let (missing, extra) = unmatched(expected, actual, &case(false));
@@ -204,7 +253,11 @@ mod tests {
         assert!(!same(&json!(0.1), &json!(0.1001), at));
         assert!(!same(&json!(3.2139e-16), &json!(3.2152e-16), at));
         assert!(same(&json!("-30m"), &json!("1970-01-01T00:30:00Z"), at));
-        assert!(same(&json!("1970-01-01T00:30:00.000Z"), &json!("1970-01-01T00:30:00Z"), at));
+        assert!(same(
+            &json!("1970-01-01T00:30:00.000Z"),
+            &json!("1970-01-01T00:30:00Z"),
+            at
+        ));
         assert!(!same(&json!(1), &json!(2), at));
         assert!(!same(&json!(null), &json!(0), at));
     }

@@ -119,8 +119,13 @@ impl<'a> Prepared<'a> {
         let plan = context.state().create_logical_plan(&file.sql).await?;
         let coverage = Coverage::new(context, file, last).await?;
         let ready = match &coverage {
-            Some(Coverage { rows: Rows::Sorted(_), .. }) => {
-                let values = params.iter().map(|(param, value)| (param.name.as_str(), value.scalar()));
+            Some(Coverage {
+                rows: Rows::Sorted(_),
+                ..
+            }) => {
+                let values = params
+                    .iter()
+                    .map(|(param, value)| (param.name.as_str(), value.scalar()));
                 Some(ReadyPlan::new(context, plan.clone(), &file.rule, values.collect()).await?)
             }
             _ => None,

@@ -18,7 +18,8 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as QueryResult;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{
-    ColumnarValue, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+    ColumnarValue, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility, lit,
 };
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect};
@@ -49,30 +50,53 @@ impl ReadyPlan {
     ) -> Result<ReadyPlan> {
         let mut state = context.state();
         // Their state outlives a run.
-        state.config_mut().options_mut().optimizer.enable_dynamic_filter_pushdown = false;
+        state
+            .config_mut()
+            .options_mut()
+            .optimizer
+            .enable_dynamic_filter_pushdown = false;
         let engine = rule.engine_values(0, 0);
-        let own: Vec<_> = params.into_iter().chain(engine.clone().into_iter().filter(|(_, value)| !is_time(value))).collect();
+        let own: Vec<_> = params
+            .into_iter()
+            .chain(
+                engine
+                    .clone()
+                    .into_iter()
+                    .filter(|(_, value)| !is_time(value)),
+            )
+            .collect();
         let plan = replace_placeholders(plan, |placeholder| {
             let name = placeholder.id.trim_start_matches('$');
-            own.iter().find(|(known, _)| *known == name).map(|(_, value)| lit(value.clone()))
+            own.iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| lit(value.clone()))
         })?;
         let plan = state.optimize(&typed(plan)?)?;
         let plan = state.optimize(&without_views(&state, plan)?)?;
-        let cells: Vec<_> =
-            engine.into_iter().filter(|(_, value)| is_time(value)).map(|(name, _)| (name, Arc::new(AtomicI64::new(0)))).collect();
+        let cells: Vec<_> = engine
+            .into_iter()
+            .filter(|(_, value)| is_time(value))
+            .map(|(name, _)| (name, Arc::new(AtomicI64::new(0))))
+            .collect();
         let plan = replace_placeholders(plan, |placeholder| {
             let name = placeholder.id.trim_start_matches('$');
-            cells.iter().find(|(known, _)| *known == name).map(|(name, cell)| {
-                ScalarUDF::from(WindowTime {
-                    name,
-                    cell: Arc::clone(cell),
-                    signature: Signature::nullary(Volatility::Volatile),
+            cells
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(name, cell)| {
+                    ScalarUDF::from(WindowTime {
+                        name,
+                        cell: Arc::clone(cell),
+                        signature: Signature::nullary(Volatility::Volatile),
+                    })
+                    .call(vec![])
                 })
-                .call(vec![])
-            })
         })?;
         Ok(ReadyPlan {
-            plan: state.query_planner().create_physical_plan(&plan, &state).await?,
+            plan: state
+                .query_planner()
+                .create_physical_plan(&plan, &state)
+                .await?,
             cells,
             task: state.task_ctx(),
         })
@@ -82,7 +106,9 @@ impl ReadyPlan {
     pub(super) async fn run(&self, rule: &Rule, window: Window) -> Result<Vec<RecordBatch>> {
         for (name, value) in rule.engine_values(window.start, window.end) {
             let cell = self.cells.iter().find(|(known, _)| *known == name);
-            if let (Some((_, cell)), ScalarValue::TimestampMicrosecond(Some(time), _)) = (cell, value) {
+            if let (Some((_, cell)), ScalarValue::TimestampMicrosecond(Some(time), _)) =
+                (cell, value)
+            {
                 cell.store(time, Ordering::Relaxed);
             }
         }
@@ -106,7 +132,11 @@ fn without_views(state: &dyn Session, plan: LogicalPlan) -> QueryResult<LogicalP
             return Ok(Transformed::no(node));
         };
         let inner = view.narrowed(state, scan.projection.as_ref(), &scan.filters)?;
-        Ok(Transformed::yes(LogicalPlanBuilder::from(inner).alias(scan.table_name.clone())?.build()?))
+        Ok(Transformed::yes(
+            LogicalPlanBuilder::from(inner)
+                .alias(scan.table_name.clone())?
+                .build()?,
+        ))
     })?;
     Ok(plan.data)
 }
@@ -147,6 +177,8 @@ impl ScalarUDFImpl for WindowTime {
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> QueryResult<ColumnarValue> {
-        Ok(ColumnarValue::Scalar(timestamp(self.cell.load(Ordering::Relaxed))))
+        Ok(ColumnarValue::Scalar(timestamp(
+            self.cell.load(Ordering::Relaxed),
+        )))
     }
 }

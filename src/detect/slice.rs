@@ -14,7 +14,9 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as QueryResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{ColumnarValue, Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, Operator, TableProviderFilterPushDown, TableType,
+};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
@@ -38,23 +40,50 @@ impl SortedTable {
     ///
     /// # Errors
     /// When the batches differ, or have no such column of microseconds.
-    pub fn new(schema: SchemaRef, batches: &[RecordBatch], column: &'static str) -> Result<SortedTable> {
-        let loaded = batches.first().map_or_else(|| Arc::clone(&schema), RecordBatch::schema);
+    pub fn new(
+        schema: SchemaRef,
+        batches: &[RecordBatch],
+        column: &'static str,
+    ) -> Result<SortedTable> {
+        let loaded = batches
+            .first()
+            .map_or_else(|| Arc::clone(&schema), RecordBatch::schema);
         let rows = concat_batches(&loaded, batches)?;
         let index = loaded.index_of(column)?;
-        let order = sort_to_indices(rows.column(index), Some(SortOptions { descending: false, nulls_first: true }), None)?;
+        let order = sort_to_indices(
+            rows.column(index),
+            Some(SortOptions {
+                descending: false,
+                nulls_first: true,
+            }),
+            None,
+        )?;
         let rows = take_record_batch(&rows, &order)?;
-        let times = rows.column(index).as_any().downcast_ref::<TimestampMicrosecondArray>().cloned().ok_or_else(|| {
-            datafusion::error::DataFusionError::Plan(format!("`{column}` is not a time in microseconds"))
-        })?;
-        Ok(SortedTable { schema, rows, times, column })
+        let times = rows
+            .column(index)
+            .as_any()
+            .downcast_ref::<TimestampMicrosecondArray>()
+            .cloned()
+            .ok_or_else(|| {
+                datafusion::error::DataFusionError::Plan(format!(
+                    "`{column}` is not a time in microseconds"
+                ))
+            })?;
+        Ok(SortedTable {
+            schema,
+            rows,
+            times,
+            column,
+        })
     }
 
     /// The rows in a half-open range of time.
     pub fn between(&self, from: Option<i64>, to: Option<i64>) -> RecordBatch {
         let times = self.times.values();
         let first = from.map_or(0, |from| times.partition_point(|time| *time < from));
-        let last = to.map_or(times.len(), |to| times.partition_point(|time| *time < to)).max(first);
+        let last = to
+            .map_or(times.len(), |to| times.partition_point(|time| *time < to))
+            .max(first);
         self.rows.slice(first, last - first)
     }
 
@@ -79,7 +108,10 @@ impl TableProvider for SortedTable {
     }
 
     // Inexact: the bounds are cut here, and the filter above stays for what is not a bound.
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> QueryResult<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> QueryResult<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
@@ -101,7 +133,14 @@ impl TableProvider for SortedTable {
         Box::pin(async move {
             let slice = slice?;
             let schema = Arc::clone(&slice.schema);
-            Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(slice)], None, [], false, None)?) as Arc<dyn ExecutionPlan>)
+            Ok(Arc::new(StreamingTableExec::try_new(
+                schema,
+                vec![Arc::new(slice)],
+                None,
+                [],
+                false,
+                None,
+            )?) as Arc<dyn ExecutionPlan>)
         })
     }
 }
@@ -123,14 +162,18 @@ impl PartitionStream for Slice {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let rows = self.rows();
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter([rows])))
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            futures::stream::iter([rows]),
+        ))
     }
 }
 
 impl Slice {
     fn rows(&self) -> QueryResult<RecordBatch> {
         let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let one_row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
+        let one_row =
+            RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
         let mut bounds = Bounds::default();
         for (op, constant) in &self.bounds {
             let scalar = match constant.evaluate(&one_row)? {
@@ -148,24 +191,42 @@ impl Slice {
 }
 
 impl SortedTable {
-    fn slice(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr]) -> QueryResult<Slice> {
+    fn slice(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> QueryResult<Slice> {
         let rows = self.project(&self.rows, projection)?;
         let empty = DFSchema::empty();
         let bounds = comparisons(filters, self.column).into_iter();
         Ok(Slice {
             schema: rows.schema(),
-            bounds: bounds.map(|(op, constant)| Ok((op, state.create_physical_expr(constant.clone(), &empty)?))).collect::<QueryResult<_>>()?,
-            table: SortedTable { rows, ..self.clone() },
+            bounds: bounds
+                .map(|(op, constant)| {
+                    Ok((op, state.create_physical_expr(constant.clone(), &empty)?))
+                })
+                .collect::<QueryResult<_>>()?,
+            table: SortedTable {
+                rows,
+                ..self.clone()
+            },
         })
     }
 
     /// The columns at these positions of the table's schema.
-    fn project(&self, rows: &RecordBatch, projection: Option<&Vec<usize>>) -> QueryResult<RecordBatch> {
+    fn project(
+        &self,
+        rows: &RecordBatch,
+        projection: Option<&Vec<usize>>,
+    ) -> QueryResult<RecordBatch> {
         let Some(projection) = projection else {
             return Ok(rows.clone());
         };
         let loaded = self.rows.schema();
-        let indices = projection.iter().map(|index| loaded.index_of(self.schema.field(*index).name()));
+        let indices = projection
+            .iter()
+            .map(|index| loaded.index_of(self.schema.field(*index).name()));
         Ok(rows.project(&indices.collect::<Result<Vec<_>, _>>()?)?)
     }
 }
@@ -178,18 +239,32 @@ mod tests {
 
     fn table(times: &[i64]) -> SortedTable {
         let schema = Arc::new(Schema::new(vec![
-            Field::new("event_time", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+            Field::new(
+                "event_time",
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                false,
+            ),
             Field::new("n", DataType::Int64, false),
         ]));
         let time = TimestampMicrosecondArray::from(times.to_vec()).with_timezone("UTC");
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(time), Arc::new(Int64Array::from(times.to_vec()))]);
+        let batch = RecordBatch::try_new(
+            Arc::clone(&schema),
+            vec![Arc::new(time), Arc::new(Int64Array::from(times.to_vec()))],
+        );
         SortedTable::new(schema, &[batch.expect("fits")], "event_time").expect("valid")
     }
 
     #[test]
     fn cuts_half_open_ranges() {
         let table = table(&[30, 10, 20, 20]);
-        let numbers = |from, to| table.between(from, to).column(1).as_primitive::<Int64Type>().values().to_vec();
+        let numbers = |from, to| {
+            table
+                .between(from, to)
+                .column(1)
+                .as_primitive::<Int64Type>()
+                .values()
+                .to_vec()
+        };
         assert_eq!(numbers(Some(10), Some(20)), [10]);
         assert_eq!(numbers(Some(11), None), [20, 20, 30]);
         assert_eq!(numbers(None, Some(31)), [10, 20, 20, 30]);

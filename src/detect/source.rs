@@ -21,9 +21,14 @@ use crate::error::Result;
 use crate::schema::Table;
 use crate::session::{self, SessionOptions};
 
-/// Columns by table.
+/// What a rule reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Needs(pub BTreeMap<Table, BTreeSet<String>>);
+pub struct Needs {
+    /// Columns by table.
+    pub tables: BTreeMap<Table, BTreeSet<String>>,
+    /// Whether it reads them through a view.
+    pub has_views: bool,
+}
 
 /// A merged view reads this far beyond a window.
 const MARGIN: i64 = 15 * 60_000_000;
@@ -38,7 +43,7 @@ impl Needs {
         let window = prepared.window(0);
         needs.add(context, &prepared.bound(window)?)?;
         let rule = &prepared.file.rule;
-        for (table, columns) in &mut needs.0 {
+        for (table, columns) in &mut needs.tables {
             columns.insert(table.time_column().to_string());
             let schema = table.schema();
             columns.extend(
@@ -61,9 +66,10 @@ impl Needs {
             };
             let provider = source_as_provider(&scan.source)?;
             if let Some(view) = provider.downcast_ref::<BoundedView>() {
+                self.has_views = true;
                 inner.push(view.narrowed(&state, scan.projection.as_ref(), &scan.filters)?);
             } else if let Some(table) = Table::from_name(scan.table_name.table()) {
-                let columns = self.0.entry(table).or_default();
+                let columns = self.tables.entry(table).or_default();
                 columns.extend(
                     scan.projected_schema
                         .fields()
@@ -94,7 +100,7 @@ impl Needs {
             Ok(true) => 9,
             _ => 48,
         };
-        self.0
+        self.tables
             .get(&table)
             .map_or(0, |columns| columns.iter().map(width).sum())
     }
@@ -110,7 +116,7 @@ impl Needs {
         limit: u64,
     ) -> Result<Option<SessionContext>> {
         let mut bytes = 0;
-        for table in self.0.keys() {
+        for table in self.tables.keys() {
             bytes += self.row_width(*table) * count(store, *table, range).await?;
         }
         if bytes > limit {
@@ -120,7 +126,7 @@ impl Needs {
             target_partitions: Some(1),
             ..SessionOptions::default()
         })?;
-        for (table, columns) in &self.0 {
+        for (table, columns) in &self.tables {
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             let sql = format!(
                 "SELECT {} FROM {} WHERE {}",
@@ -133,7 +139,7 @@ impl Needs {
             let sorted = SortedTable::new(schema, &batches, table.time_column())?;
             context.register_table(table.name(), Arc::new(sorted))?;
         }
-        if self.0.contains_key(&Table::Calls) {
+        if self.has_views {
             register_views(&context, &views()).await?;
         }
         Ok(Some(context))

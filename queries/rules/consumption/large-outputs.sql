@@ -32,6 +32,7 @@ SELECT
     max(event_time) AS last_seen
 FROM calls_merged
 WHERE event_time >= $window_start AND event_time < $window_end
+    AND caller IS NOT NULL
     AND output_tokens > $large_tokens
 GROUP BY caller
 HAVING count(*) > $max_large;

@@ -14,7 +14,8 @@
 -- owasp       = ["LLM10:2025"]
 -- description = """
 -- Adds prompt and completion tokens per caller over a sliding hour. Catches a leaked key or a runaway agent before
--- the bill does. A call that reports only one of the two counts with that one."""
+-- the bill does. A call that reports only one of the two counts with that one; a call whose log names no caller, as
+-- Vertex's request-response log, is nobody's and does not count."""
 -- false_positives = ["Approved batch evaluation: give it a caller of its own and a higher limit"]
 -- evasion     = ["Splitting the work over many callers, each under the line", "Spreading the work over many hours"]
 -- runbook     = "Ask the owner of the caller; if nobody knows the traffic, revoke its key and read its calls since first_seen"
@@ -31,6 +32,7 @@ SELECT
     max(event_time) AS last_seen
 FROM calls_merged
 WHERE event_time >= $window_start AND event_time < $window_end
+    AND caller IS NOT NULL
 GROUP BY caller
 HAVING sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) > $max_tokens;
 
@@ -82,4 +84,15 @@ HAVING sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) > $max_tokens
 -- given.calls = [{ event_time = "-30m", caller = "a", repeat = 50, every = "1s" }]
 -- expect = []
 -- expect_state = "not_covered"
+-- ///
+
+-- /// test
+-- name = "calls without a caller are not one caller"
+-- at   = 2026-01-01T01:00:00Z
+-- given.calls = [
+--   { event_time = "-30m", input_tokens = 600_000, output_tokens = 0 },
+--   { event_time = "-30m", caller = "a", input_tokens = 5, output_tokens = 5 },
+-- ]
+-- expect = []
+-- expect_state = "clear"
 -- ///

@@ -5,7 +5,7 @@
 -- status      = "stable"
 -- severity    = "medium"
 -- confidence  = "medium"
--- source      = ["calls"]
+-- source      = ["calls_merged"]
 -- requires    = ["caller", "input_entropy"]
 -- window      = "10m"
 -- every       = "1m"
@@ -34,9 +34,8 @@ SELECT
     max(input_oov_rate) AS max_oov,
     min(event_time) AS first_seen,
     max(event_time) AS last_seen
-FROM calls
+FROM calls_merged
 WHERE event_time >= $window_start AND event_time < $window_end
-    AND record_role = 'primary'
     AND caller IS NOT NULL
     AND (
         input_oov_rate > $max_oov_rate

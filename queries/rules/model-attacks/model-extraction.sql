@@ -5,7 +5,7 @@
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "medium"
--- source      = ["calls"]
+-- source      = ["calls_merged"]
 -- requires    = ["caller", "model", "input_sha256"]
 -- window      = "6h"
 -- every       = "15m"
@@ -37,9 +37,8 @@ WITH callers AS (
         count(*) FILTER (WHERE conversation_id IS NOT NULL OR end_user_id IS NOT NULL) * 1.0 / count(*) AS user_share,
         min(event_time) AS first_seen,
         max(event_time) AS last_seen
-    FROM calls
+    FROM calls_merged
     WHERE event_time >= $window_start AND event_time < $window_end
-        AND record_role = 'primary'
         AND outcome = 'success'
         AND caller IS NOT NULL AND input_sha256 IS NOT NULL
     GROUP BY caller, model

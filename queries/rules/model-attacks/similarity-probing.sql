@@ -5,7 +5,7 @@
 -- status      = "stable"
 -- severity    = "medium"
 -- confidence  = "medium"
--- source      = ["calls"]
+-- source      = ["calls_merged"]
 -- requires    = ["caller", "input_sketch"]
 -- window      = "15m"
 -- every       = "1m"
@@ -31,9 +31,8 @@ WITH prompts AS (
         coalesce(input_sha256, input_sketch) AS prompt,
         min(event_time) AS event_time,
         min(input_sketch) AS sketch
-    FROM calls
+    FROM calls_merged
     WHERE event_time >= $window_start AND event_time < $window_end
-        AND record_role = 'primary'
         AND caller IS NOT NULL AND input_sketch IS NOT NULL
     GROUP BY caller, coalesce(input_sha256, input_sketch)
 ),

@@ -5,7 +5,7 @@
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "medium"
--- source      = ["calls"]
+-- source      = ["calls_merged"]
 -- requires    = ["caller", "injection_score"]
 -- window      = "1h"
 -- every       = "5m"
@@ -15,7 +15,8 @@
 -- description = """
 -- Counts the calls of a caller whose strongest injection score reached the line, over a sliding hour. The score was
 -- computed at ingest over the normalised text, so no prompt is read here. One call is one attempt, however many
--- signatures it hit, and whether or not the model or a guardrail refused it."""
+-- signatures it hit, and whether or not the model or a guardrail refused it. Attempts whose log names no caller are
+-- counted together, as the caller null."""
 -- false_positives = [
 --   "Security tests and red-team runs: give them a caller of their own",
 --   "Applications that quote attack text, such as a ticket system for security reports",
@@ -35,9 +36,8 @@ SELECT
     count(DISTINCT model) AS models,
     min(event_time) AS first_seen,
     max(event_time) AS last_seen
-FROM calls
+FROM calls_merged
 WHERE event_time >= $window_start AND event_time < $window_end
-    AND record_role = 'primary'
     AND injection_score >= $min_score
 GROUP BY caller
 HAVING count(*) >= $min_count;
@@ -88,4 +88,14 @@ HAVING count(*) >= $min_count;
 -- at   = 2026-01-01T01:00:00Z
 -- given.calls = [{ event_time = "-30m", caller = "a" }]
 -- expect_state = "not_covered"
+-- ///
+
+-- /// test
+-- name = "the caller is in one log and the prompt in another"
+-- at   = 2026-01-01T01:00:00Z
+-- given.calls = [
+--   { event_time = "-30m", source_format = "azure.openai.request_response", correlation_id = "c{i}", caller = "object-1", repeat = 3, every = "1m" },
+--   { event_time = "-30m", source_format = "azure.apim.gateway", record_role = "supplement", correlation_id = "c{i}", injection_score = 0.9, repeat = 3, every = "1m" },
+-- ]
+-- expect = [{ caller = "object-1", event_count = 3 }]
 -- ///
