@@ -240,7 +240,8 @@ fn operation<'a>(attributes: Value<'a>, name: Option<&'a str>, row: &mut CallRow
         raw => names::operation(raw),
     });
     // `chat gpt-4o`, `openai.chat`.
-    let name = name.and_then(|name| name.split_ascii_whitespace().next()).and_then(code);
+    let name = name.filter(|name| is_span_name(name));
+    let name = name.and_then(|name| name.split(' ').next());
     call.operation_raw = raw.or(name);
     let by_name = name.map(names::operation).filter(|word| *word != "other");
     let has_model = call.model_id_raw.is_some() || call.input_tokens.is_some() || call.output_tokens.is_some();
@@ -251,4 +252,10 @@ fn operation<'a>(attributes: Value<'a>, name: Option<&'a str>, row: &mut CallRow
         None => has_model,
     };
     if is_model { Work::Model } else { Work::Around }
+}
+
+/// Whether a span's name is one: `chat gpt-4o`, `execute_tool lookup`, `POST /v1/chat` are two codes at most. Prose has
+/// no place in a name.
+pub(super) fn is_span_name(name: &str) -> bool {
+    name.split(' ').count() <= 2 && name.split(' ').all(|word| code(word).is_some())
 }

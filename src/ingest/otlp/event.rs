@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::body::parts::code_at;
 use super::super::json::Value;
 use super::super::record::{CallRow, Direction, Reject, Rows};
 use super::columns::{self, Work};
@@ -115,6 +116,8 @@ fn read<'a>(
     };
     row.call.request_id = row.call.request_id.or(row.call.span_id);
     event.drop_field("eventName");
+    span::drop_if_empty(event, "traceId");
+    span::drop_if_empty(event, "spanId");
     if !is_first {
         event.drop_field("resource");
         event.drop_field("scope");
@@ -152,7 +155,7 @@ fn start<'a>(
 
 fn outcome<'a>(attributes: Option<Value<'a>>, row: &mut CallRow<'a>) {
     let error = attributes
-        .and_then(|attributes| super::super::body::parts::code_at(attributes, "error.type", "error_type"));
+        .and_then(|attributes| code_at(attributes, "error.type", "error_type"));
     let call = &mut row.call;
     call.error_type = error.or(call.error_type);
     if call.error_type.is_some() {

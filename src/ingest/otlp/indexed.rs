@@ -65,7 +65,6 @@ pub(super) fn read<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
             _ => parts::response_was_read(&mut row.call),
         }
     }
-    tools(attributes, row);
 }
 
 /// `0.content` in two; also `0` alone.
@@ -125,7 +124,8 @@ fn texts<'a>(value: Value<'a>, found: &mut Vec<&'a str>) {
     }
 }
 
-fn tools<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
+/// Reads the tools that were offered, and marks them.
+pub(super) fn tools<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
     let mut tools: BTreeMap<usize, (Option<&'a str>, Option<&'a str>)> = BTreeMap::new();
     for (key, value) in attributes.entries() {
         let rest = TOOLS.iter().find_map(|prefix| key.strip_prefix(prefix));

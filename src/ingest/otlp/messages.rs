@@ -3,7 +3,7 @@
 
 use super::super::body::parts::{self, Turn, arguments, code, finish, tool_definition, warn};
 use super::super::json::Value;
-use super::super::record::{CallRow, Direction, PartType};
+use super::super::record::{CallRow, Direction, Part, PartType};
 
 /// Reads the messages of a request or response: a list, a lone message, or one text.
 pub(crate) fn messages<'a>(list: Value<'a>, direction: Direction, row: &mut CallRow<'a>) {
@@ -23,9 +23,9 @@ pub(crate) fn messages<'a>(list: Value<'a>, direction: Direction, row: &mut Call
 /// What follows from the parts of a request once all of them are there.
 pub(super) fn request_was_read(messages: usize, row: &mut CallRow<'_>) {
     parts::message_count(row, messages);
-    parts::request_was_read(&mut row.call);
-    let is_system =
-        |part: &super::super::record::Part<'_>| part.role == Some("system") && part.tool_name.is_none();
+    // The tools on offer are recorded apart, or not at all.
+    row.call.media_count.get_or_insert(0);
+    let is_system = |part: &Part<'_>| part.role == Some("system") && part.tool_name.is_none();
     let present = row.parts.iter().any(is_system);
     let known = row.call.system_prompt_present.unwrap_or(false);
     row.call.system_prompt_present = Some(known || present);

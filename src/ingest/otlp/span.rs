@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::body::parts::{Turn, code, code_at};
+use super::super::body::parts::{Turn, code_at};
 use super::super::json::Value;
 use super::super::record::{CallRow, Direction, PartType, Reject, Rows};
 use super::super::{guardrail, residue, tokens};
@@ -85,9 +85,7 @@ fn read<'a>(span: Value<'a>) -> Result<(CallRow<'a>, Work), Reject> {
         call.event_id = span.format(format_args!("{trace}-{span_id}"));
     }
     call.duration_ms = duration(span);
-    if span.get("parentSpanId").is_some_and(|parent| parent.as_text().is_none()) {
-        span.drop_field("parentSpanId");
-    }
+    drop_if_empty(span, "parentSpanId");
     let attributes = span.get("attributes").ok_or(Reject::Missing("attributes"))?;
     let name = span.get("name").and_then(Value::as_str);
     let work = columns::fill(attributes, span.get("resource"), name, &mut row);
@@ -102,6 +100,13 @@ fn read<'a>(span: Value<'a>) -> Result<(CallRow<'a>, Work), Reject> {
     self::name(span, &mut row);
     finish(span, &mut row);
     Ok((row, work))
+}
+
+/// Exporters write an empty id for none.
+pub(super) fn drop_if_empty(item: Value<'_>, key: &str) {
+    if item.get(key).is_some_and(|id| id.as_text().is_none()) {
+        item.drop_field(key);
+    }
 }
 
 /// Milliseconds from start to end, if the end is not before it.
@@ -182,12 +187,11 @@ fn name<'a>(span: Value<'a>, row: &mut CallRow<'a>) {
     };
     let call = &row.call;
     let mut words = name.split(' ');
-    let (first, second, rest) = (words.next(), words.next(), words.next());
+    let (first, second) = (words.next(), words.next());
     let says_nothing_new = first == call.operation_raw
         && (second.is_none() || second == call.model_id_raw)
-        && rest.is_none();
-    // `chat gpt-4o`, `execute_tool lookup`, `POST /v1/chat`: two codes at most. Prose has no place in a name.
-    let is_name = rest.is_none() && [first, second].into_iter().flatten().all(|word| code(word).is_some());
+        && words.next().is_none();
+    let is_name = columns::is_span_name(name);
     if says_nothing_new || !is_name {
         span.drop_field("name");
     }

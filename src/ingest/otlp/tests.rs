@@ -1,6 +1,6 @@
 //! Export objects of all four generations, and the traps of the encoding.
 
-use super::super::testing::{decode_lines, decode_record};
+use super::super::testing::decode_lines;
 
 macro_rules! snapshot {
     ($name:ident) => {

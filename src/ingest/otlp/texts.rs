@@ -2,8 +2,9 @@
 
 use super::super::body::parts::{Turn, arguments, code_at, finish};
 use super::super::json::Value;
-use super::super::record::{CallRow, Direction, PartType};
-use super::{indexed, messages};
+use super::super::record::{CallRow, Direction, Part, PartType};
+use super::messages::{instructions, message as read_message, messages, tools};
+use super::indexed;
 
 /// Reads the texts among attributes.
 pub(super) fn attributes<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
@@ -12,8 +13,14 @@ pub(super) fn attributes<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
             Turn::new(Direction::Input, Some("system"), 0).text_or_leaves(row, text);
         }
     }
+    indexed::tools(attributes, row);
+    for key in ["gen_ai.tool.definitions", "llm.request.tools"] {
+        if let Some(value) = attributes.get(key) {
+            tools(value, row);
+        }
+    }
     if let Some(value) = attributes.get("gen_ai.system_instructions") {
-        messages::instructions(value, row);
+        instructions(value, row);
     }
     for (key, direction) in [
         ("gen_ai.input.messages", Direction::Input),
@@ -22,13 +29,23 @@ pub(super) fn attributes<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
         ("gen_ai.completion", Direction::Output),
     ] {
         if let Some(value) = attributes.get(key) {
-            messages::messages(value, direction, row);
+            messages(value, direction, row);
         }
     }
     indexed::read(attributes, row);
-    for key in ["gen_ai.tool.definitions", "llm.request.tools"] {
-        if let Some(value) = attributes.get(key) {
-            messages::tools(value, row);
+    // What a library passed in and out as a whole: of interest where nothing better was recorded.
+    for (key, direction) in [
+        ("input.value", Direction::Input),
+        ("traceloop.entity.input", Direction::Input),
+        ("output.value", Direction::Output),
+        ("traceloop.entity.output", Direction::Output),
+    ] {
+        let Some(value) = attributes.take(key, "content") else {
+            continue;
+        };
+        let is_known = |part: &Part<'_>| part.direction == direction && part.tool_name.is_none();
+        if !row.parts.iter().any(is_known) {
+            messages(value, direction, row);
         }
     }
     tool(attributes, row);
@@ -75,7 +92,7 @@ pub(super) fn message<'a>(
         .or_else(|| body.get("event_body"))
         .map_or(body, Value::structure);
     let choice = inner.get("message").map_or(inner, Value::structure);
-    messages::message(choice, role, direction, number, row);
+    read_message(choice, role, direction, number, row);
     finish(row, code_at(inner, "finish_reason", "finish_reasons"));
     for (key, value) in body.entries() {
         let known = [
