@@ -512,7 +512,7 @@ mod tests {
                 gather(word_bits(u64::from_le_bytes([
                     byte, b' ', byte, b'a', byte, 0, byte, b'Z'
                 ]))),
-                expected * 0b0101_0101 | 0b1000_1000,
+                (expected * 0b0101_0101) | 0b1000_1000,
                 "{byte}"
             );
         }

@@ -58,6 +58,13 @@ struct Compiled {
     unless: Vec<Class>,
 }
 
+impl Compiled {
+    /// What a hit says in text of `role`.
+    fn weight(&self, role: Role) -> f64 {
+        (self.signature.weight * role.emphasis()).clamp(-1.0, 1.0)
+    }
+}
+
 /// A sequence of items.
 #[derive(Debug)]
 struct Pattern {
@@ -302,10 +309,6 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Undoes the disguises whose marks are there, and matches what comes out.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the buffers are borrowed apart from one scratch"
-    )]
     fn disguised(
         &mut self,
         text: &str,
@@ -316,7 +319,7 @@ impl Pass<'_> {
         dress: Dress,
     ) {
         let ascii = canon.offsets.is_empty();
-        if dress.leet > 1 || !ascii && canon.changed {
+        if dress.leet > 1 || (!ascii && canon.changed) {
             for one in *b"il" {
                 copy(canon, view);
                 undo_leet(&mut view.text, one);
@@ -325,10 +328,8 @@ impl Pass<'_> {
                 }
             }
         }
-        if dress.spaced > 3 || canon.changed {
-            if decode::join_spaced(canon, view) {
-                self.try_view(view, Via::Joined);
-            }
+        if (dress.spaced > 3 || canon.changed) && decode::join_spaced(canon, view) {
+            self.try_view(view, Via::Joined);
         }
         if dress.joins > 0 && decode::join_quoted(canon, view) {
             self.try_view(view, Via::Concatenated);
@@ -377,6 +378,7 @@ impl Pass<'_> {
                 .unwrap_or_default();
         }
         canon.source_len = decoded.end;
+        canon.run = decoded.run;
         self.try_view(canon, via);
     }
 
@@ -436,11 +438,10 @@ impl Pass<'_> {
                 push_hit(
                     hits,
                     pattern.signature,
-                    compiled,
+                    compiled.weight(*role),
                     canon,
                     tokens[first as usize].from as usize..tokens[last as usize].to as usize,
                     via,
-                    *role,
                 );
             }
         }
@@ -456,11 +457,10 @@ impl Pass<'_> {
                 push_hit(
                     hits,
                     lazy.signature,
-                    &matcher.signatures[lazy.signature as usize],
+                    matcher.signatures[lazy.signature as usize].weight(*role),
                     canon,
                     found.range(),
                     via,
-                    *role,
                 );
             }
         }
@@ -598,18 +598,16 @@ impl Work {
 fn push_hit(
     hits: &mut Vec<Hit>,
     signature: u32,
-    compiled: &Compiled,
+    weight: f64,
     canon: &Canon,
     range: std::ops::Range<usize>,
     via: Via,
-    role: Role,
 ) {
-    let (start, end) = (canon.source(range.start), canon.source(range.end));
-    let weight = (compiled.signature.weight * role.emphasis()).clamp(-1.0, 1.0);
+    let (start, end) = canon.source_range(range);
     hits.push(Hit {
         signature,
-        start: start.min(end),
-        end: end.max(start),
+        start,
+        end,
         via,
         weight,
     });

@@ -28,6 +28,8 @@ pub(crate) struct Canon {
     pub(crate) changed: bool,
     /// Length of the original in bytes.
     pub(crate) source_len: usize,
+    /// For text out of an encoded run: the run, which stands for any part of it.
+    pub(crate) run: Option<(usize, usize)>,
 }
 
 impl Canon {
@@ -36,6 +38,7 @@ impl Canon {
         self.offsets.clear();
         self.changed = false;
         self.source_len = 0;
+        self.run = None;
     }
 
     /// Offset in the original text of folded byte `at`; the original length for the end.
@@ -45,6 +48,14 @@ impl Canon {
         } else {
             self.offsets.get(at).map_or(at, |offset| *offset as usize)
         }
+    }
+
+    /// The part of the original that a range of the folded text comes from.
+    pub(crate) fn source_range(&self, range: std::ops::Range<usize>) -> (usize, usize) {
+        let (start, end) = self
+            .run
+            .unwrap_or_else(|| (self.source(range.start), self.source(range.end)));
+        (start.min(end), end.max(start))
     }
 
     fn push(&mut self, letter: char, offset: u32) {
