@@ -139,6 +139,14 @@ impl Needs {
             let sorted = SortedTable::new(schema, &batches, table.time_column())?;
             context.register_table(table.name(), Arc::new(sorted))?;
         }
+        // The optimizer may have seen that a table is not needed, as under a list parameter that is empty; the rule
+        // names it all the same.
+        for table in Table::ALL {
+            if !self.tables.contains_key(&table) {
+                let empty = SortedTable::new(table.schema(), &[], table.time_column())?;
+                context.register_table(table.name(), Arc::new(empty))?;
+            }
+        }
         if self.has_views {
             register_views(&context, &views()).await?;
         }
@@ -170,7 +178,8 @@ async fn count(store: &SessionContext, table: Table, range: Window) -> Result<u6
     Ok(row.and_then(|row| row["n"].as_u64()).unwrap_or(0))
 }
 
-/// First and last event of a rule's first source; `None` when it has none.
+/// First event of a rule's first source, and the last event of the store, which is how late it is there: a table with
+/// few rows does not hold its own windows open. `None` when the source has no event.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -185,7 +194,8 @@ pub(super) async fn extent(store: &SessionContext, file: &RuleFile) -> Result<Op
     };
     let column = table.time_column();
     let sql = format!(
-        "SELECT min({column}) AS first, max({column}) AS last FROM {}",
+        "SELECT min({column}) AS first, greatest(max({column}), (SELECT max(event_time) FROM calls), \
+         (SELECT max(event_time) FROM audit)) AS last FROM {}",
         table.name()
     );
     let batches = store.sql(&sql).await?.collect().await?;
