@@ -27,7 +27,7 @@ const MONDAY: i64 = 1_772_409_600_000_000;
 
 /// Make a day of logs with seven incidents, ingest it, run the rules, show what they found.
 #[derive(Debug, ClapArgs)]
-pub struct Args {
+pub(super) struct Args {
     /// Folder for logs and store; one that an earlier demo made is made anew.
     #[arg(
         long,
@@ -58,7 +58,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the folder is something else, or cannot be written.
-pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     prepare(&args.dir)?;
     let plan = Plan {
         callers: 60,

@@ -22,7 +22,7 @@ The same arguments make the same bytes.
 Example:
   inferwatch generate --callers 200 --models 6 --hours 48 --rows 1000000 logs/
   inferwatch ingest logs/")]
-pub struct Args {
+pub(super) struct Args {
     /// Folder to write to.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
@@ -92,7 +92,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When an argument does not fit or the folder cannot be written.
-pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     const HOUR: i64 = 3_600_000_000;
     let start = time::parse(&args.start).ok_or_else(|| Error::Usage {
         message: format!("`{}` is no time", args.start),
@@ -125,14 +125,14 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// As [`generate`].
-pub fn with_bar(plan: &Plan, folder: &std::path::Path, global: &Global) -> crate::Result<Made> {
+pub(super) fn with_bar(plan: &Plan, folder: &std::path::Path, global: &Global) -> crate::Result<Made> {
     let minutes = Arc::new(AtomicU64::new(0));
     let _bar = bar::steps(plan.hours as u64 * 60, &minutes, global.quiet);
     generate(plan, folder, |done| minutes.store(done, Ordering::Relaxed))
 }
 
 /// What was made, for a person.
-pub fn describe(made: Made, folder: &std::path::Path) -> String {
+pub(super) fn describe(made: Made, folder: &std::path::Path) -> String {
     format!(
         "{} calls and {} management events in {} files, {:.1} MB, below `{}`",
         made.calls,

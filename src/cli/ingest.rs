@@ -32,7 +32,7 @@ Exit codes: 0 everything was read (quarantined lines included), 1 a file could n
 /// Read provider logs into the store.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = AFTER_HELP)]
-pub struct Args {
+pub(super) struct Args {
     /// Files, folders, or `-` for standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -63,7 +63,7 @@ fn format_names() -> Vec<&'static str> {
 ///
 /// # Errors
 /// When a named path does not exist or the store cannot be written.
-pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let listing = ingest::list(&args.paths)?;
     let format = Format::from_name(&args.format);
     if args.explain {
@@ -85,7 +85,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// When the store cannot be written.
-pub fn into_store(
+pub(super) fn into_store(
     store: &Store,
     listing: ingest::Listing,
     content: ContentMode,

@@ -32,6 +32,8 @@ mod langfuse;
 mod ledger;
 mod litellm;
 mod mask;
+#[cfg(test)]
+mod mutate;
 mod names;
 mod otlp;
 mod provider_audit;
@@ -39,8 +41,6 @@ mod reader;
 mod residue;
 mod source;
 mod split;
-#[cfg(test)]
-mod mutate;
 #[cfg(test)]
 mod testing;
 mod tokens;

@@ -186,7 +186,9 @@ pub(crate) fn provider(raw: &str) -> &str {
     match fold(raw).as_str() {
         "awsbedrock" | "bedrock" | "amazonbedrock" | "bedrockconverse" | "bedrockruntime"
         | "bedrockmantle" | "amazon" => "aws.bedrock",
-        "azureaiopenai" | "azaiopenai" | "azureopenai" | "azure" | "azuretext" | "azopenai" => "azure.ai.openai",
+        "azureaiopenai" | "azaiopenai" | "azureopenai" | "azure" | "azuretext" | "azopenai" => {
+            "azure.ai.openai"
+        }
         "azureaiinference" | "azaiinference" | "azureai" | "azureaifoundry" => "azure.ai.inference",
         "gcpvertexai" | "vertexai" | "vertex" | "vertexaibeta" | "googlevertex"
         | "googlevertexai" | "gcpvertex" => "gcp.vertex_ai",

@@ -143,13 +143,12 @@ pub(crate) fn sieve_entry<'a>(name: &'a str, value: Value<'a>, row: &mut CallRow
 }
 
 /// `within` is the direction that a name further up has set.
-fn entry<'a>(
-    name: &'a str,
-    value: Value<'a>,
-    within: Option<Direction>,
-    row: &mut CallRow<'a>,
-) {
-    if value.is_taken() || MACHINE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+fn entry<'a>(name: &'a str, value: Value<'a>, within: Option<Direction>, row: &mut CallRow<'a>) {
+    if value.is_taken()
+        || MACHINE_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    {
         return;
     }
     if code(name).is_none() {
@@ -268,7 +267,8 @@ mod tests {
 
     #[test]
     fn machines_may_describe_themselves() {
-        let (left, parts) = sieved(r#"{"os.description":"Linux 6.1 x86","deployment.environment":"the test"}"#);
+        let (left, parts) =
+            sieved(r#"{"os.description":"Linux 6.1 x86","deployment.environment":"the test"}"#);
         assert_eq!(
             left.as_deref(),
             Some(r#"{"os.description":"Linux 6.1 x86","deployment.environment":"the test"}"#)

@@ -282,7 +282,7 @@ fn large_hostile_texts_end_and_memory_stays_bounded() {
         let verdict = matcher.scan(&mut scratch, &text, Role::User);
         // Each signature at most once, whatever the text repeats.
         assert!(verdict.hits.len() <= matcher.signatures().len());
-        assert!(scratch.decoded_len() <= super::decode::MAX_DECODED + 8);
+        assert!(scratch.decoded_len() <= decode::MAX_DECODED + 8);
     }
 }
 
