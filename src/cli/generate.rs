@@ -125,7 +125,11 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// As [`generate`].
-pub(super) fn with_bar(plan: &Plan, folder: &std::path::Path, global: &Global) -> crate::Result<Made> {
+pub(super) fn with_bar(
+    plan: &Plan,
+    folder: &std::path::Path,
+    global: &Global,
+) -> crate::Result<Made> {
     let minutes = Arc::new(AtomicU64::new(0));
     let _bar = bar::steps(plan.hours as u64 * 60, &minutes, global.quiet);
     generate(plan, folder, |done| minutes.store(done, Ordering::Relaxed))

@@ -10,6 +10,7 @@ mod ingest;
 mod interrupt;
 mod repl;
 mod run;
+mod signatures;
 mod size;
 mod sql;
 mod store;
@@ -184,6 +185,7 @@ enum Command {
     Check(check::Args),
     Test(test::Args),
     Run(run::Args),
+    Signatures(signatures::Args),
     Completions(completions::Args),
 }
 
@@ -205,6 +207,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Check(args) => check::run(args, &cli.global),
         Command::Test(args) => test::run(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),
+        Command::Signatures(args) => signatures::run(args, &cli.global),
         Command::Completions(args) => completions::run(args, &cli.global),
     }
 }

@@ -112,14 +112,16 @@ enum Inner<'a> {
 /// `message.data`, and a bare `message` that holds JSON.
 fn inner(value: Value<'_>) -> Option<Inner<'_>> {
     let holds_object = |text: &str| text.trim_start().starts_with('{');
-    if (value.get("stream").is_some() || value.get("time").is_some() || value.entries().count() <= 2)
+    if (value.get("stream").is_some()
+        || value.get("time").is_some()
+        || value.entries().count() <= 2)
         && let Some(text) = value
             .get("log")
             .and_then(Value::as_str)
             .filter(|text| holds_object(text))
-        {
-            return Some(Inner::Text(text));
-        }
+    {
+        return Some(Inner::Text(text));
+    }
     if let Some(detail) = value.get("detail").filter(|detail| detail.is_object())
         && value.get("detail-type").is_some()
     {
