@@ -19,6 +19,7 @@ mod azure;
 mod bedrock;
 mod body;
 mod cloudtrail;
+mod conversation;
 mod enrich;
 mod envelope;
 mod envoy;

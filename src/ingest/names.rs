@@ -183,7 +183,9 @@ pub(crate) fn provider(raw: &str) -> &str {
     match fold(raw).as_str() {
         "awsbedrock" | "bedrock" | "amazonbedrock" | "bedrockconverse" | "bedrockruntime"
         | "bedrockmantle" | "amazon" => "aws.bedrock",
-        "azureaiopenai" | "azaiopenai" | "azureopenai" | "azure" | "azuretext" | "azopenai" => "azure.ai.openai",
+        "azureaiopenai" | "azaiopenai" | "azureopenai" | "azure" | "azuretext" | "azopenai" => {
+            "azure.ai.openai"
+        }
         "azureaiinference" | "azaiinference" | "azureai" | "azureaifoundry" => "azure.ai.inference",
         "gcpvertexai" | "vertexai" | "vertex" | "vertexaibeta" | "googlevertex"
         | "googlevertexai" | "gcpvertex" => "gcp.vertex_ai",
@@ -201,6 +203,29 @@ pub(crate) fn provider(raw: &str) -> &str {
         "moonshotai" | "moonshot" => "moonshot_ai",
         _ => raw,
     }
+}
+
+/// Whether a name is a provider's in OpenTelemetry's words.
+pub(crate) fn is_provider(name: &str) -> bool {
+    const PROVIDERS: [&str; 16] = [
+        "anthropic",
+        "aws.bedrock",
+        "azure.ai.inference",
+        "azure.ai.openai",
+        "cohere",
+        "deepseek",
+        "gcp.gemini",
+        "gcp.gen_ai",
+        "gcp.vertex_ai",
+        "groq",
+        "ibm.watsonx.ai",
+        "mistral_ai",
+        "moonshot_ai",
+        "openai",
+        "perplexity",
+        "x_ai",
+    ];
+    PROVIDERS.contains(&name)
 }
 
 #[cfg(test)]

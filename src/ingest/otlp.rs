@@ -8,7 +8,7 @@
 //!
 //! Left out: metrics, and spans that are not about generative AI; both are counted as skipped.
 
-mod columns;
+pub(super) mod columns;
 mod event;
 mod indexed;
 mod messages;
@@ -85,7 +85,10 @@ fn each<'a>(
     found: &mut dyn FnMut(Place<'a>),
 ) {
     let list = |value: Value<'a>, key: &str| value.get(key).map(Value::structure);
-    for group in list(record, resources).into_iter().flat_map(Value::items_or_self) {
+    for group in list(record, resources)
+        .into_iter()
+        .flat_map(Value::items_or_self)
+    {
         let resource = group.get("resource");
         for scoped in scopes
             .iter()
@@ -95,7 +98,10 @@ fn each<'a>(
             let scope = scoped
                 .get("scope")
                 .or_else(|| scoped.get("instrumentationLibrary"));
-            for item in list(scoped, items).into_iter().flat_map(Value::items_or_self) {
+            for item in list(scoped, items)
+                .into_iter()
+                .flat_map(Value::items_or_self)
+            {
                 found(Place {
                     item,
                     resource,
@@ -120,7 +126,9 @@ fn id<'a>(record: Value<'a>, key: &str, column: &'static str) -> Option<&'a str>
             text
         });
     }
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .ok()?;
     if !matches!(bytes.len(), 8 | 16) {
         return None;
     }

@@ -143,13 +143,12 @@ pub(crate) fn sieve_entry<'a>(name: &'a str, value: Value<'a>, row: &mut CallRow
 }
 
 /// `within` is the direction that a name further up has set.
-fn entry<'a>(
-    name: &'a str,
-    value: Value<'a>,
-    within: Option<Direction>,
-    row: &mut CallRow<'a>,
-) {
-    if value.is_taken() || MACHINE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+fn entry<'a>(name: &'a str, value: Value<'a>, within: Option<Direction>, row: &mut CallRow<'a>) {
+    if value.is_taken()
+        || MACHINE_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    {
         return;
     }
     if code(name).is_none() {
@@ -186,8 +185,10 @@ fn walk<'a>(
         inner
             .items()
             .for_each(|item| walk(item, within, direction, row));
+    } else if value.as_str() == Some("") {
+        // For many producers that is how to say nothing.
+        value.mark("-");
     } else if let Some(text) = value.as_str()
-        && !text.is_empty()
         && (within.is_some() || !may_stay(text))
     {
         turn(within.unwrap_or(direction)).text(row, PartType::Raw, text);
@@ -268,7 +269,8 @@ mod tests {
 
     #[test]
     fn machines_may_describe_themselves() {
-        let (left, parts) = sieved(r#"{"os.description":"Linux 6.1 x86","deployment.environment":"the test"}"#);
+        let (left, parts) =
+            sieved(r#"{"os.description":"Linux 6.1 x86","deployment.environment":"the test"}"#);
         assert_eq!(
             left.as_deref(),
             Some(r#"{"os.description":"Linux 6.1 x86","deployment.environment":"the test"}"#)

@@ -15,7 +15,7 @@ const MODEL_OPERATIONS: [&str; 4] = ["chat", "text_completion", "generate_conten
 
 /// What kind of work a span or event tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
+pub(in crate::ingest) enum Work {
     /// One call of a model.
     Model,
     /// An agent, a tool, a workflow, a guardrail: work around calls.
@@ -34,24 +34,42 @@ pub(super) fn is_genai_key(key: &str) -> bool {
 }
 
 /// Fills every column that attributes speak of, except texts and outcome. `name` is the span's or event's.
-pub(super) fn fill<'a>(
+pub(in crate::ingest) fn fill<'a>(
     attributes: Value<'a>,
     resource: Option<Value<'a>>,
     name: Option<&'a str>,
     row: &mut CallRow<'a>,
 ) -> Work {
     let call = &mut row.call;
-    let first = |paths: &[&str], column| paths.iter().find_map(|path| code_at(attributes, path, column));
+    let first = |paths: &[&str], column| {
+        paths
+            .iter()
+            .find_map(|path| code_at(attributes, path, column))
+    };
     let provider = first(
-        &["gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.vendor", "llm.system"],
+        &[
+            "gen_ai.provider.name",
+            "gen_ai.system",
+            "llm.provider",
+            "llm.vendor",
+            "llm.system",
+        ],
         "provider",
     );
     call.provider = provider.map(names::provider);
     call.model_id_raw = first(
-        &["gen_ai.request.model", "llm.request.model", "llm.model_name", "embedding.model_name"],
+        &[
+            "gen_ai.request.model",
+            "llm.request.model",
+            "llm.model_name",
+            "embedding.model_name",
+        ],
         "model_id_raw",
     );
-    call.response_model = first(&["gen_ai.response.model", "llm.response.model"], "response_model");
+    call.response_model = first(
+        &["gen_ai.response.model", "llm.response.model"],
+        "response_model",
+    );
     if let Some(raw) = call.model_id_raw.or(call.response_model) {
         let (model, family) = names::clean_model(raw);
         call.model = Some(model).filter(|model| !model.is_empty());
@@ -59,7 +77,10 @@ pub(super) fn fill<'a>(
     }
     call.request_id = first(&["gen_ai.request.id"], "request_id");
     call.response_id = first(&["gen_ai.response.id", "llm.response.id"], "response_id");
-    call.conversation_id = first(&["gen_ai.conversation.id", "session.id", "thread.id"], "conversation_id");
+    call.conversation_id = first(
+        &["gen_ai.conversation.id", "session.id", "thread.id"],
+        "conversation_id",
+    );
     call.service_name = resource.and_then(|resource| resource.text("service.name", "service_name"));
     sampling(attributes, row);
     usage(attributes, row);
@@ -70,26 +91,52 @@ pub(super) fn fill<'a>(
 
 fn sampling<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
     let call = &mut row.call;
-    let number = |paths: &[&str], column| paths.iter().find_map(|path| attributes.float(path, column));
+    let number =
+        |paths: &[&str], column| paths.iter().find_map(|path| attributes.float(path, column));
     let seconds = |paths: &[&str]| {
         let column = "time_to_first_chunk_ms";
-        paths.iter().find_map(|path| attributes.positive(path, column)).map(|seconds| seconds * 1e3)
+        paths
+            .iter()
+            .find_map(|path| attributes.positive(path, column))
+            .map(|seconds| seconds * 1e3)
     };
-    call.temperature = number(&["gen_ai.request.temperature", "llm.request.temperature", "llm.temperature"], "temperature");
-    call.top_p = number(&["gen_ai.request.top_p", "llm.request.top_p", "llm.top_p"], "top_p");
-    let most = ["gen_ai.request.max_tokens", "llm.request.max_tokens", "llm.max_tokens"];
+    call.temperature = number(
+        &[
+            "gen_ai.request.temperature",
+            "llm.request.temperature",
+            "llm.temperature",
+        ],
+        "temperature",
+    );
+    call.top_p = number(
+        &["gen_ai.request.top_p", "llm.request.top_p", "llm.top_p"],
+        "top_p",
+    );
+    let most = [
+        "gen_ai.request.max_tokens",
+        "llm.request.max_tokens",
+        "llm.max_tokens",
+    ];
     tokens::fill(&mut call.max_tokens, attributes, &most, "max_tokens");
-    call.request_stream = ["gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming"]
-        .iter()
-        .find_map(|path| attributes.flag(path, "request_stream"));
+    call.request_stream = [
+        "gen_ai.request.stream",
+        "gen_ai.is_streaming",
+        "llm.is_streaming",
+    ]
+    .iter()
+    .find_map(|path| attributes.flag(path, "request_stream"));
     call.time_to_first_chunk_ms = seconds(&[
         "gen_ai.response.time_to_first_chunk",
         "gen_ai.server.time_to_first_token",
         "gen_ai.latency.time_to_first_token",
     ]);
-    call.cost_usd = ["gen_ai.usage.cost", "gen_ai.cost.total_cost", "llm.cost.total"]
-        .iter()
-        .find_map(|path| attributes.positive(path, "cost_usd"));
+    call.cost_usd = [
+        "gen_ai.usage.cost",
+        "gen_ai.cost.total_cost",
+        "llm.cost.total",
+    ]
+    .iter()
+    .find_map(|path| attributes.positive(path, "cost_usd"));
     let reasons = [
         "gen_ai.response.finish_reasons",
         "gen_ai.response.finish_reason",
@@ -130,7 +177,11 @@ fn usage<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
         ),
         (
             &mut call.total_tokens,
-            &["gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total"],
+            &[
+                "gen_ai.usage.total_tokens",
+                "llm.usage.total_tokens",
+                "llm.token_count.total",
+            ],
             "total_tokens",
         ),
         (
@@ -181,7 +232,8 @@ fn people<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
         call.source_ip_prefix = address.prefix;
     }
     call.user_agent = attributes.text_of(&["user_agent.original", "http.user_agent"], "user_agent");
-    call.server_address = attributes.text_of(&["server.address", "net.peer.name"], "server_address");
+    call.server_address =
+        attributes.text_of(&["server.address", "net.peer.name"], "server_address");
     call.http_status_code = ["http.response.status_code", "http.status_code"]
         .iter()
         .find_map(|path| attributes.int32(path, "http_status_code"));
@@ -190,7 +242,11 @@ fn people<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
 /// A verdict in the vocabulary that is under review for guardrails, and Bedrock's guardrail id.
 fn guardrail<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
     let text = |path, column| code_at(attributes, path, column);
-    let ids = ["aws.bedrock.guardrail.id", "gen_ai.guardrail.component.name", "gen_ai.security.policy.id"];
+    let ids = [
+        "aws.bedrock.guardrail.id",
+        "gen_ai.guardrail.component.name",
+        "gen_ai.security.policy.id",
+    ];
     for id in ids.iter().filter_map(|path| text(path, "guardrail_ids")) {
         row.call.guardrail_ids.push(id);
     }
@@ -209,15 +265,25 @@ fn guardrail<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
     }
     let target = text("gen_ai.guardrail.target.type", "guardrail_findings").unwrap_or_default();
     row.call.guardrail_findings.push(GuardrailFinding {
-        direction: Some(if target.contains("output") { "output" } else { "input" }),
+        direction: Some(if target.contains("output") {
+            "output"
+        } else {
+            "input"
+        }),
         policy: Some("custom"),
-        category: text("gen_ai.security.risk.category", "guardrail_findings")
-            .or_else(|| text("gen_ai.guardrail.security.risk.category", "guardrail_findings")),
+        category: text("gen_ai.security.risk.category", "guardrail_findings").or_else(|| {
+            text(
+                "gen_ai.guardrail.security.risk.category",
+                "guardrail_findings",
+            )
+        }),
         action: Some(action),
         confidence: None,
         score: attributes
             .float("gen_ai.security.risk.score", "guardrail_findings")
-            .or_else(|| attributes.float("gen_ai.guardrail.security.risk.score", "guardrail_findings")),
+            .or_else(|| {
+                attributes.float("gen_ai.guardrail.security.risk.score", "guardrail_findings")
+            }),
     });
 }
 
@@ -226,8 +292,14 @@ fn operation<'a>(attributes: Value<'a>, name: Option<&'a str>, row: &mut CallRow
     let call = &mut row.call;
     let named = code_at(attributes, "gen_ai.operation.name", "operation_raw");
     let kind = || {
-        let kinds = ["llm.request.type", "openinference.span.kind", "traceloop.span.kind"];
-        kinds.iter().find_map(|path| code_at(attributes, path, "operation_raw"))
+        let kinds = [
+            "llm.request.type",
+            "openinference.span.kind",
+            "traceloop.span.kind",
+        ];
+        kinds
+            .iter()
+            .find_map(|path| code_at(attributes, path, "operation_raw"))
     };
     let raw = named.or_else(kind);
     let known = raw.map(|raw| match raw {
@@ -236,7 +308,8 @@ fn operation<'a>(attributes: Value<'a>, name: Option<&'a str>, row: &mut CallRow
         "LLM" => "chat",
         "agent" | "AGENT" => "invoke_agent",
         "tool" | "TOOL" => "execute_tool",
-        "rerank" | "retrieval" | "RETRIEVER" | "RERANKER" | "CHAIN" | "workflow" | "task" | "unknown" => "other",
+        "rerank" | "retrieval" | "RETRIEVER" | "RERANKER" | "CHAIN" | "workflow" | "task"
+        | "unknown" => "other",
         raw => names::operation(raw),
     });
     // `chat gpt-4o`, `openai.chat`.
@@ -244,7 +317,8 @@ fn operation<'a>(attributes: Value<'a>, name: Option<&'a str>, row: &mut CallRow
     let name = name.and_then(|name| name.split(' ').next());
     call.operation_raw = raw.or(name);
     let by_name = name.map(names::operation).filter(|word| *word != "other");
-    let has_model = call.model_id_raw.is_some() || call.input_tokens.is_some() || call.output_tokens.is_some();
+    let has_model =
+        call.model_id_raw.is_some() || call.input_tokens.is_some() || call.output_tokens.is_some();
     call.operation = Some(known.or(by_name).unwrap_or("other"));
     let is_model = match known.or(by_name) {
         Some(operation) => MODEL_OPERATIONS.contains(&operation),

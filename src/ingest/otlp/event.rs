@@ -58,8 +58,14 @@ fn read<'a>(
     rows: &mut Rows<'a>,
 ) -> Result<(), Reject> {
     let observed = event.time("observedTimeUnixNano", "log_time");
-    let time = event.time("timeUnixNano", "event_time").or(observed).ok_or(Reject::Time)?;
-    let (trace, span_id) = (id(event, "traceId", "trace_id"), id(event, "spanId", "span_id"));
+    let time = event
+        .time("timeUnixNano", "event_time")
+        .or(observed)
+        .ok_or(Reject::Time)?;
+    let (trace, span_id) = (
+        id(event, "traceId", "trace_id"),
+        id(event, "spanId", "span_id"),
+    );
     let kind = name.and_then(texts::message_of);
     let place = kind.and(trace).zip(span_id);
 
@@ -70,7 +76,11 @@ fn read<'a>(
         None => start(event, name, (trace, span_id)),
     };
     let call = &mut row.call;
-    call.event_time = if is_first { time } else { call.event_time.min(time) };
+    call.event_time = if is_first {
+        time
+    } else {
+        call.event_time.min(time)
+    };
     call.log_time = call.log_time.max(observed);
     let attributes = event.get("attributes");
     let mut work = Work::Around;
@@ -154,13 +164,17 @@ fn start<'a>(
 }
 
 fn outcome<'a>(attributes: Option<Value<'a>>, row: &mut CallRow<'a>) {
-    let error = attributes
-        .and_then(|attributes| code_at(attributes, "error.type", "error_type"));
+    let error = attributes.and_then(|attributes| code_at(attributes, "error.type", "error_type"));
     let call = &mut row.call;
     call.error_type = error.or(call.error_type);
     if call.error_type.is_some() {
         call.outcome = "failure";
-    } else if !call.finish_reasons.is_empty() || row.parts.iter().any(|part| part.direction == Direction::Output) {
+    } else if !call.finish_reasons.is_empty()
+        || row
+            .parts
+            .iter()
+            .any(|part| part.direction == Direction::Output)
+    {
         call.outcome = "success";
     } else if call.outcome.is_empty() {
         call.outcome = "unknown";

@@ -73,7 +73,9 @@ pub(super) fn message<'a>(
     if role == "tool"
         && let Some(content) = message.get("content")
     {
-        let id = ["tool_call_id", "id"].iter().find_map(|key| message.get(key));
+        let id = ["tool_call_id", "id"]
+            .iter()
+            .find_map(|key| message.get(key));
         let name = message.get("name").and_then(Value::as_str).and_then(code);
         turn.tool_result(row, name, id.and_then(Value::as_text), flat(content));
     } else if let Some(content) = message.get("content") {

@@ -48,7 +48,9 @@ fn speaks_of_genai(attributes: Value<'_>) -> bool {
     if attributes.is_object() {
         return columns::is_genai(attributes);
     }
-    let mut keys = attributes.items().filter_map(|entry| entry.get("key")?.as_str());
+    let mut keys = attributes
+        .items()
+        .filter_map(|entry| entry.get("key")?.as_str());
     keys.any(columns::is_genai_key)
 }
 
@@ -77,7 +79,9 @@ fn settle_roles(nodes: &HashMap<&str, Node<'_>>, rows: &mut Rows<'_>) {
 fn read<'a>(span: Value<'a>) -> Result<(CallRow<'a>, Work), Reject> {
     let mut row = CallRow::default();
     let call = &mut row.call;
-    call.event_time = span.time("startTimeUnixNano", "event_time").ok_or(Reject::Time)?;
+    call.event_time = span
+        .time("startTimeUnixNano", "event_time")
+        .ok_or(Reject::Time)?;
     call.source_format = "otel.span";
     call.trace_id = id(span, "traceId", "trace_id");
     call.span_id = id(span, "spanId", "span_id");
@@ -86,7 +90,9 @@ fn read<'a>(span: Value<'a>) -> Result<(CallRow<'a>, Work), Reject> {
     }
     call.duration_ms = duration(span);
     drop_if_empty(span, "parentSpanId");
-    let attributes = span.get("attributes").ok_or(Reject::Missing("attributes"))?;
+    let attributes = span
+        .get("attributes")
+        .ok_or(Reject::Missing("attributes"))?;
     let name = span.get("name").and_then(Value::as_str);
     let work = columns::fill(attributes, span.get("resource"), name, &mut row);
     row.call.record_role = match work {
@@ -123,7 +129,10 @@ fn events<'a>(span: Value<'a>, row: &mut CallRow<'a>) {
     let mut numbers = [0, 0];
     let mut inputs = 0;
     for event in span.get("events").into_iter().flat_map(Value::items) {
-        let name = event.get("name").and_then(Value::as_str).unwrap_or_default();
+        let name = event
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let Some(attributes) = event.get("attributes") else {
             continue;
         };
@@ -151,8 +160,13 @@ fn outcome<'a>(span: Value<'a>, attributes: Value<'a>, row: &mut CallRow<'a>) {
         if let Some(message) = status.take("message", "content") {
             Turn::ERROR.leaves(row, PartType::Text, message);
         }
-        let word = status.get("code").and_then(Value::as_text).unwrap_or_default();
-        failed |= word == "2" || word.eq_ignore_ascii_case("STATUS_CODE_ERROR") || word.eq_ignore_ascii_case("error");
+        let word = status
+            .get("code")
+            .and_then(Value::as_text)
+            .unwrap_or_default();
+        failed |= word == "2"
+            || word.eq_ignore_ascii_case("STATUS_CODE_ERROR")
+            || word.eq_ignore_ascii_case("error");
         status.drop_field("code");
     }
     row.call.outcome = if failed { "failure" } else { "success" };
@@ -171,7 +185,11 @@ pub(super) fn blocked(row: &mut CallRow<'_>) {
         "prohibited_content",
         "spii",
     ];
-    let is_filter = |reason: &str| REASONS.iter().any(|known| known.eq_ignore_ascii_case(reason));
+    let is_filter = |reason: &str| {
+        REASONS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(reason))
+    };
     let call = &mut row.call;
     if call.finish_reasons.iter().any(|reason| is_filter(reason)) && call.outcome != "failure"
         || call.error_type.is_some_and(is_filter)
@@ -204,7 +222,11 @@ fn name<'a>(span: Value<'a>, row: &mut CallRow<'a>) {
 pub(super) fn finish<'a>(item: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(resource) = item.get("resource") {
         // A command line may hold anything, secrets above all.
-        for key in ["process.command_line", "process.command_args", "process.command"] {
+        for key in [
+            "process.command_line",
+            "process.command_args",
+            "process.command",
+        ] {
             resource.drop_field(key);
         }
     }

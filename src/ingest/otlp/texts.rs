@@ -3,8 +3,8 @@
 use super::super::body::parts::{Turn, arguments, code_at, finish};
 use super::super::json::Value;
 use super::super::record::{CallRow, Direction, Part, PartType};
-use super::messages::{instructions, message as read_message, messages, tools};
 use super::indexed;
+use super::messages::{instructions, message as read_message, messages, tools};
 
 /// Reads the texts among attributes.
 pub(super) fn attributes<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
@@ -62,7 +62,12 @@ fn tool<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
         Turn::answer(0).tool_call(row, name, id, given.map(arguments));
     }
     if let Some(result) = result {
-        Turn::new(Direction::Input, Some("tool"), 0).tool_result(row, name, id, Some(arguments(result)));
+        Turn::new(Direction::Input, Some("tool"), 0).tool_result(
+            row,
+            name,
+            id,
+            Some(arguments(result)),
+        );
     }
 }
 
