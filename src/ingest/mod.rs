@@ -33,6 +33,8 @@ mod langfuse;
 mod ledger;
 mod litellm;
 mod mask;
+#[cfg(test)]
+mod mutation;
 mod names;
 mod otlp;
 mod provider_audit;
