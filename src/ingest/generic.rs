@@ -8,9 +8,9 @@
 
 mod fields;
 
-use super::body::parts::{code, warn};
+use super::body::parts::{Turn, code, warn};
 use super::json::Value;
-use super::record::{CallRow, Direction, Reject, Rows};
+use super::record::{CallRow, Direction, PartType, Reject, Rows};
 use super::residue::sieve;
 use super::{address, conversation, names, tokens};
 use fields::{Fields, Unit};
@@ -363,6 +363,21 @@ fn outcome<'a>(fields: &Fields<'a>, row: &mut CallRow<'a>) {
             value.as_text().map(drop)
         })
         .is_some_and(|(value, ())| value.as_bool() != Some(false));
+    for path in [
+        "error",
+        "error_message",
+        "error.message",
+        "exception",
+        "traceback",
+    ] {
+        let prose = fields.take(&[path], "content", |value| {
+            value.as_str().filter(|text| code(text).is_none())
+        });
+        if let Some(text) = prose {
+            Turn::ERROR.text(row, PartType::Text, text);
+        }
+    }
+    let call = &mut row.call;
     let word = word.unwrap_or_default().to_ascii_lowercase();
     let said = match word.as_str() {
         "ok" | "success" | "succeeded" | "completed" | "complete" => Some("success"),

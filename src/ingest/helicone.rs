@@ -46,7 +46,13 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
         call.model = Some(model).filter(|model| !model.is_empty());
         call.model_family = Some(family).filter(|family| !family.is_empty());
     }
-    call.operation_raw = record.text("request_path", "operation_raw").and_then(code);
+    // An address: what follows the host is the operation.
+    let path = record.text("request_path", "operation_raw").map(|path| {
+        let rest = path.split_once("://").map_or(path, |(_, rest)| rest);
+        let path = rest.find('/').map_or(rest, |at| &rest[at..]);
+        path.split('?').next().unwrap_or(path)
+    });
+    call.operation_raw = path.and_then(code);
     call.operation = call.operation_raw.map(names::operation);
     call.caller = record.text_of(&["request_user_id", "user_id"], "caller");
     call.user_type = call.caller.map(|_| "user");

@@ -7,7 +7,7 @@
 use super::body::parts::{Turn, code, code_at};
 use super::json::Value;
 use super::record::{CallRow, Direction, PartType, Reject, Rows};
-use super::residue::sieve;
+use super::residue::{sieve, sieve_entry};
 use super::{address, conversation, guardrail, names, tokens};
 
 /// Headers that carry credentials; the gateway masks some of them, and not in every version.
@@ -79,7 +79,14 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
         }
     }
     outcome(&mut row, record);
-    sieve(record, &mut row);
+    for (key, value) in record.entries() {
+        // These two are about the HTTP exchange, and their names say nothing of what is in them.
+        if matches!(key, "request" | "response") && value.is_object() {
+            sieve(value, &mut row);
+        } else {
+            sieve_entry(key, value, &mut row);
+        }
+    }
     guardrail::settle(&mut row.call);
     tokens::complete(&mut row.call);
     if row.parts.is_empty() {

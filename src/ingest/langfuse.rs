@@ -108,6 +108,10 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
                 .extend(names.into_iter().filter_map(code));
         }
     }
+    if let names @ 1.. = row.call.tool_names.len() {
+        let known = row.call.tool_call_count.unwrap_or(0);
+        row.call.tool_call_count = i32::try_from(names).ok().map(|names| names.max(known));
+    }
     for tag in record.texts("tags", "tags") {
         row.call.tags.push((tag, ""));
     }

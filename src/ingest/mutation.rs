@@ -30,8 +30,15 @@ const FIXTURES: [&str; 14] = [
     include_str!("../../testdata/formats/generic/records.jsonl"),
 ];
 
-/// Names under which prose is no content: client software and machines describe themselves.
-const DESCRIPTIONS: [&str; 4] = ["user_agent", "user-agent", "user_agent.original", "host.name"];
+/// Names under which a space says nothing: client software and machines describe themselves, addresses come in lists.
+const DESCRIPTIONS: [&str; 6] = [
+    "user_agent",
+    "user-agent",
+    "user_agent.original",
+    "host.name",
+    "x-forwarded-for",
+    "X-Forwarded-For",
+];
 
 /// The fixtures that are plain JSON.
 fn records() -> Vec<Json> {
@@ -152,7 +159,10 @@ fn check(record: &Json) -> Result<(), TestCaseError> {
     let result = format.decode(record, &mut rows);
     let ends = rows.calls.len() + rows.audits.len() + rows.skipped.len() + rows.rejected.len();
     // An export object may be empty; every other record ends somewhere.
-    prop_assert!(ends > 0 || result.is_err() || format == Format::Otlp, "{text}");
+    prop_assert!(
+        ends > 0 || result.is_err() || format == Format::Otlp,
+        "{text}"
+    );
     for row in rows.calls {
         let mut call = row.call;
         if call.attributes.is_none() {

@@ -64,7 +64,7 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
     }
     audit.resource_id = audit
         .resource_id
-        .or_else(|| record.text_of(&["resource_id", "target/id"], "resource_id"));
+        .or_else(|| record.text_of(&["resource_id", "target/id", "api_key_id"], "resource_id"));
     if let Some(actor) = record.get("actor") {
         self::actor(actor, &mut audit);
     }

@@ -51,6 +51,14 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
     for key in ["hidden_params", "model_map_information"] {
         record.drop_field(key);
     }
+    // `Cache OFF` is no key.
+    if record
+        .get("cache_key")
+        .and_then(Value::as_text)
+        .is_some_and(|key| code(key).is_none())
+    {
+        record.drop_field("cache_key");
+    }
     sieve(record, &mut row);
     tokens::complete(&mut row.call);
     if row.parts.is_empty() {
@@ -97,6 +105,14 @@ fn times<'a>(record: Value<'a>, row: &mut CallRow<'a>) -> Result<(), Reject> {
 }
 
 fn model<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
+    // A tool's call has `MCP: <tool>` for a model.
+    if record
+        .get("model")
+        .and_then(Value::as_str)
+        .is_some_and(|model| model.starts_with("MCP: "))
+    {
+        record.drop_field("model");
+    }
     let call = &mut row.call;
     call.provider = code_at(record, "custom_llm_provider", "provider").map(names::provider);
     call.model_id_raw = code_at(record, "model", "model_id_raw")

@@ -50,6 +50,10 @@ pub(super) fn read<'a>(record: Value<'a>, metadata: Option<Value<'a>>, row: &mut
         "guardrail_failed_to_respond" => warn(&mut row.call, "guardrail_failed"),
         _ => {}
     }
+    // What the findings say is more than that something ran.
+    if !row.call.guardrail_findings.is_empty() && row.call.guardrail_action == Some("none") {
+        row.call.guardrail_action = None;
+    }
 }
 
 fn ran<'a>(name: &'a str, row: &mut CallRow<'a>) {
