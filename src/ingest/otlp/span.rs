@@ -209,12 +209,8 @@ fn name<'a>(span: Value<'a>, row: &mut CallRow<'a>) {
     let says_nothing_new = first == call.operation_raw
         && (second.is_none() || second == call.model_id_raw)
         && words.next().is_none();
-    let is_name = columns::is_span_name(name);
-    if says_nothing_new || !is_name {
+    if says_nothing_new {
         span.drop_field("name");
-    }
-    if !is_name {
-        Turn::new(Direction::Input, None, usize::MAX).text(row, PartType::Raw, name);
     }
 }
 
@@ -231,7 +227,9 @@ pub(super) fn finish<'a>(item: Value<'a>, row: &mut CallRow<'a>) {
         }
     }
     for (key, value) in item.entries() {
-        if key != "name" {
+        // `chat gpt-4o` has a space and is no prose.
+        let is_name = key == "name" && value.as_str().is_some_and(columns::is_span_name);
+        if !is_name {
             residue::sieve_entry(key, value, row);
         }
     }
