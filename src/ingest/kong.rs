@@ -164,10 +164,9 @@ fn plugin<'a>(plugin: Value<'a>, row: &mut CallRow<'a>) {
         call.provider = code_at(meta, "provider_name", "provider").map(names::provider);
         call.model_id_raw = code_at(meta, "request_model", "model_id_raw");
         call.response_model = code_at(meta, "response_model", "response_model");
-        call.request_stream = match meta.text("request_mode", "request_stream") {
-            Some(mode) => Some(mode.eq_ignore_ascii_case("stream")),
-            None => None,
-        };
+        call.request_stream = meta
+            .text("request_mode", "request_stream")
+            .map(|mode| mode.eq_ignore_ascii_case("stream"));
         if let Some(latency) = meta.positive("llm_latency", "duration_ms") {
             call.duration_ms.get_or_insert(latency);
         }
