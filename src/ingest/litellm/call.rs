@@ -48,8 +48,10 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
     content::read(record, metadata, &mut row);
     guardrail::settle(&mut row.call);
     outcome(record, metadata, &mut row);
-    for key in ["hidden_params", "model_map_information"] {
-        record.drop_field(key);
+    for place in [Some(record), metadata].into_iter().flatten() {
+        for key in ["hidden_params", "model_map_information"] {
+            place.drop_field(key);
+        }
     }
     // `Cache OFF` is no key.
     if record
