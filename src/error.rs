@@ -82,6 +82,9 @@ impl Error {
             Error::Store { hint, .. } | Error::Catalog { hint, .. } | Error::Usage { hint, .. } => {
                 hint.as_deref()
             }
+            Error::Log { .. } => Some(
+                "the log is damaged, or another program has written to it: `inferwatch store verify` says more",
+            ),
             _ => None,
         }
     }

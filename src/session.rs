@@ -56,6 +56,12 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
     // Errors point at their place in the text.
     config.options_mut().sql_parser.collect_spans = true;
 
+    // What each sort keeps back for merging its spilled runs. The default, ten megabytes a partition, would leave a
+    // small limit nothing to sort in.
+    let partitions = config.target_partitions();
+    let reserved = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+    *reserved = (*reserved).min(options.memory_limit / (4 * partitions.max(1)));
+
     let spill = spill::SpillFolder::create(options.spill_parent.as_deref())?;
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(TrackConsumersPool::new(

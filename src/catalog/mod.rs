@@ -1,1 +1,261 @@
 //! Reads versioned SQL files: header to metadata, SQL to a checked plan.
+//!
+//! A file is comment blocks and one `SELECT` ([`block`] splits it, [`header`] reads a block's TOML with the line of
+//! every value). [`Rule`], [`Case`] and [`View`] are the blocks that mean something here. A [`Pack`] is many files
+//! with their problems: one bad file never hides another. [`check`] plans and lints them without data. Evaluating
+//! rules is for [`crate::detect`].
+
+mod block;
+mod bounds;
+mod case;
+pub mod check;
+mod header;
+mod lock;
+mod pinned;
+mod problem;
+mod rule;
+mod span;
+mod view;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+pub use block::{Block, Split, split};
+pub use bounds::{Bounds, time_bounds};
+pub(crate) use bounds::{comparisons, micros};
+pub use case::{Case, Given, State};
+pub use header::{Header, Section};
+pub use lock::{Lock, Locked, meaning};
+pub use problem::{Level, Problem};
+pub use rule::{Dedup, ENGINE_PARAMS, Mode, Param, ParamValue, Rule, RuleKind, Severity, Status};
+pub use span::Span;
+pub use view::{BoundedView, View, register_views, views};
+pub(crate) use view::{replace_placeholders, timestamp, typed};
+
+use crate::error::{Error, Result};
+use crate::suggest::nearest;
+
+/// The files under `queries/`, as they were when the program was built.
+static EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/queries.rs"));
+
+/// The embedded file of that path, as `queries/rules.lock`.
+pub(crate) fn embedded(path: &str) -> Option<&'static str> {
+    EMBEDDED
+        .iter()
+        .find(|(name, _)| *name == path)
+        .map(|(_, text)| *text)
+}
+
+/// A rule with its query and its tests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleFile {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// Its header.
+    pub rule: Rule,
+    /// Its query, on the lines of the file.
+    pub sql: String,
+    /// Its inline tests.
+    pub cases: Vec<Case>,
+}
+
+/// Rules that were read together.
+#[derive(Debug, Clone, Default)]
+pub struct Pack {
+    /// Files whose headers are right, sorted by id.
+    pub rules: Vec<RuleFile>,
+    /// What is wrong with the others.
+    pub problems: Vec<Problem>,
+    /// The versions that shipped, if the pack has a lock file, and where it is.
+    pub lock: Option<(PathBuf, Lock)>,
+    /// Files read, with or without a rule.
+    pub files: usize,
+}
+
+impl Pack {
+    /// The rules that ship inside the binary.
+    pub fn embedded() -> Pack {
+        let files = EMBEDDED
+            .iter()
+            .filter(|(name, _)| name.starts_with("queries/rules"))
+            .map(|(name, text)| (PathBuf::from(name), Cow::Borrowed(*text)));
+        Pack::from_files(files)
+    }
+
+    /// Reads rule files, and folders of them.
+    ///
+    /// # Errors
+    /// A path that is not there or cannot be read. What is wrong inside a file is a problem of the pack.
+    pub fn read(paths: &[PathBuf]) -> Result<Pack> {
+        let mut files = Vec::new();
+        for path in paths {
+            for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+                let entry = entry.map_err(|error| {
+                    let path = error.path().unwrap_or(path).to_path_buf();
+                    Error::io("read", path)(error.into())
+                })?;
+                let is_wanted = entry
+                    .path()
+                    .extension()
+                    .is_some_and(|extension| extension == "sql" || extension == "lock");
+                if entry.file_type().is_file() && (is_wanted || entry.depth() == 0) {
+                    let text = std::fs::read_to_string(entry.path())
+                        .map_err(Error::io("read", entry.path()))?;
+                    files.push((entry.into_path(), Cow::Owned(text)));
+                }
+            }
+        }
+        Ok(Pack::from_files(files.into_iter()))
+    }
+
+    /// Reads files given as path and text.
+    pub fn from_files<'a>(files: impl Iterator<Item = (PathBuf, Cow<'a, str>)>) -> Pack {
+        let mut pack = Pack::default();
+        for (path, text) in files {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "lock")
+            {
+                match Lock::parse(&text) {
+                    Ok(lock) => pack.lock = Some((path, lock)),
+                    Err(problem) => pack.problems.push(problem.at(&path)),
+                }
+                continue;
+            }
+            pack.files += 1;
+            match read_file(&path, &text) {
+                Ok(rule) => pack.rules.extend(rule),
+                Err(problems) => pack
+                    .problems
+                    .extend(problems.into_iter().map(|problem| problem.at(&path))),
+            }
+        }
+        pack.rules.sort_by(|a, b| a.rule.id.cmp(&b.rule.id));
+        let mut first: HashMap<&str, &Path> = HashMap::new();
+        for file in &pack.rules {
+            if let Some(other) = first.insert(&file.rule.id, &file.path) {
+                pack.problems.push(
+                    Problem::error(
+                        "L-HEADER",
+                        Some(file.rule.line),
+                        format!("id `{}` is also that of {}", file.rule.id, other.display()),
+                    )
+                    .at(&file.path),
+                );
+            }
+        }
+        pack
+    }
+
+    /// The rule of that id.
+    ///
+    /// # Errors
+    /// When there is none; the nearest is named.
+    pub fn rule(&self, id: &str) -> Result<&RuleFile> {
+        self.rules
+            .iter()
+            .find(|file| file.rule.id == id)
+            .ok_or_else(|| Error::Usage {
+                message: format!("no rule `{id}`"),
+                hint: nearest(id, self.rules.iter().map(|file| file.rule.id.as_str()))
+                    .map(|near| format!("did you mean `{near}`?")),
+            })
+    }
+
+    /// Fails on the first error, for what cannot go on with half a pack.
+    ///
+    /// # Errors
+    /// The first problem that is an error.
+    pub fn into_valid(self) -> Result<Pack> {
+        match self
+            .problems
+            .iter()
+            .find(|problem| problem.level == Level::Error)
+        {
+            Some(problem) => Err(problem.clone().into()),
+            None => Ok(self),
+        }
+    }
+}
+
+/// Reads one file. A file without a rule in it (a view, a retention tier) is nothing here.
+fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> {
+    let Split { blocks, sql } = split(text)?;
+    let mut problems = Vec::new();
+    let mut rules = Vec::new();
+    let mut cases = Vec::new();
+    for block in &blocks {
+        match block.kind.as_str() {
+            "rule" => match Rule::read(block) {
+                Ok(rule) => rules.push(rule),
+                Err(found) => problems.extend(found),
+            },
+            "test" => match Case::read(block) {
+                Ok(case) => cases.push(case),
+                Err(found) => problems.extend(found),
+            },
+            "exception" | "pack" | "panel" => problems.push(Problem::error(
+                "L-HEADER",
+                Some(block.line),
+                format!("blocks of type `{}` are reserved", block.kind),
+            )),
+            _ => {}
+        }
+    }
+    let has_other = blocks
+        .iter()
+        .any(|block| block.kind == "tier" || block.kind == "view");
+    match (rules.len(), problems.is_empty()) {
+        (_, false) => return Err(problems),
+        (0, _) if has_other => return Ok(None),
+        (0, _) => {
+            let hint =
+                "start the file with `-- /// rule`, a TOML header in `-- ` lines, and `-- ///`";
+            return Err(vec![
+                Problem::error("L-HEADER", Some(1), "no `rule` block").hint(Some(hint.to_string())),
+            ]);
+        }
+        (1, _) => {}
+        _ => {
+            return Err(vec![Problem::error(
+                "L-HEADER",
+                Some(rules[1].line),
+                "a file holds one rule",
+            )]);
+        }
+    }
+    let rule = rules.remove(0);
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    if name != rule.id.as_str() {
+        let message = format!("the file is named `{name}`, the rule `{}`", rule.id);
+        return Err(vec![Problem::error("L-HEADER", Some(rule.line), message)]);
+    }
+    for case in &cases {
+        if case.at % rule.every.0 != 0 {
+            problems.push(Problem::error(
+                "L-HEADER",
+                Some(case.line),
+                format!("`at` is not a multiple of `every` {}", rule.every),
+            ));
+        }
+        for (name, value) in &case.params {
+            let problem = match rule.param(name) {
+                Some(param) => param.parse(value).err(),
+                None => Some(format!("no parameter `{name}`")),
+            };
+            problems.extend(
+                problem.map(|message| Problem::error("L-HEADER", Some(case.line), message)),
+            );
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Some(RuleFile {
+        path: path.to_path_buf(),
+        rule,
+        sql,
+        cases,
+    }))
+}

@@ -2,13 +2,18 @@
 //!
 //! A new subcommand is a module, a variant of `Command` and an arm in [`run`].
 
+mod check;
 mod completions;
+mod demo;
 mod generate;
 mod ingest;
 mod interrupt;
 mod repl;
+mod run;
 mod size;
 mod sql;
+mod store;
+mod test;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -43,9 +48,9 @@ Examples:
     inferwatch sql \"SELECT count(*) FROM 'logs/*.parquet'\"
 
 Settings:
-  A flag wins over its environment variable, that over `inferwatch.toml` (in the working folder, else in
-  ~/.config/inferwatch), that over the default. The file takes every long flag by its name: global flags at
-  the top, those of a subcommand in a table of its name, as in
+  A flag wins over its environment variable, that over `inferwatch.toml` (in the working folder,
+  else in ~/.config/inferwatch), that over the default. The file takes every long flag by its name:
+  global flags at the top, those of a subcommand in a table of its name, as in
     store = \"/var/lib/inferwatch\"
     [sql]
     max-rows = 200
@@ -171,9 +176,14 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Ingest(ingest::Args),
     Generate(generate::Args),
     Sql(sql::Args),
+    Store(store::Args),
+    Check(check::Args),
+    Test(test::Args),
+    Run(run::Args),
     Completions(completions::Args),
 }
 
@@ -187,9 +197,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Err(told) => return Ok(told),
     };
     match &cli.command {
+        Command::Demo(args) => demo::run(args, &cli.global),
         Command::Ingest(args) => ingest::run(args, &cli.global),
         Command::Generate(args) => generate::run(args, &cli.global),
         Command::Sql(args) => sql::run(args, &cli.global),
+        Command::Store(args) => store::run(args, &cli.global),
+        Command::Check(args) => check::run(args, &cli.global),
+        Command::Test(args) => test::run(args, &cli.global),
+        Command::Run(args) => run::run(args, &cli.global),
         Command::Completions(args) => completions::run(args, &cli.global),
     }
 }
@@ -281,8 +296,9 @@ mod tests {
         for command in std::iter::once(&command).chain(command.get_subcommands()) {
             for arg in command.get_arguments().filter(|arg| !arg.is_positional()) {
                 let id = arg.get_id().as_str();
+                // Those that ask for something else to be done, once, are no settings.
                 assert!(
-                    ["help", "version"].contains(&id) || arg.get_env().is_some(),
+                    ["help", "version", "explain"].contains(&id) || arg.get_env().is_some(),
                     "{} --{id}",
                     command.get_name()
                 );

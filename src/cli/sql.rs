@@ -28,10 +28,10 @@ Examples:
     echo \"SHOW TABLES; DESCRIBE calls\" | inferwatch sql
 
 Output:
-  Without `--format` a terminal gets a table, anything else one JSON object per line. In a table, control
-  and hidden characters of the data show as `\\u{1b}`, so that a log line cannot command the terminal, and a
-  missing value is `NULL`. In CSV a missing value is empty and an empty text is `\"\"`. In JSON, numbers keep
-  every digit, NaN and infinity are `null`, binary is hexadecimal.
+  Without `--format` a terminal gets a table, anything else one JSON object per line.
+  In a table, control and hidden characters of the data show as `\\u{1b}`, so that a log line cannot
+  command the terminal, and a missing value is `NULL`. In CSV a missing value is empty and an empty
+  text is `\"\"`. In JSON, numbers keep every digit, NaN and infinity are `null`, binary is hex.
   Results of several statements follow one another.
 
 Without a query, and on a terminal, the shell starts: `\\?` shows its commands.";
@@ -189,12 +189,16 @@ fn engine(args: &Args, global: &Global) -> anyhow::Result<Engine> {
     let context = session::context(&SessionOptions {
         memory_limit: args.memory_limit,
         target_partitions: args.threads,
-        spill_parent: Some(global.store.clone()),
+        spill_parent: Some(global.store.join("spill")),
         local_files: true,
     })?;
     // Without a store there are files to ask, and functions.
     if Store::is_at(&global.store) {
-        Store::open(&global.store)?.register(&context)?;
+        let store = Store::open(&global.store)?;
+        store.register(&context)?;
+        for warning in store.take_warnings() {
+            global.note(&format!("warning: {warning}"));
+        }
     }
     let mut parameters = Parameters::default();
     for (name, value) in &args.params {

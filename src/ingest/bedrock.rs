@@ -7,7 +7,7 @@
 //! log: CloudTrail has them, under the same request id.
 
 use super::body;
-use super::body::parts::{Turn, code_at, keep_codes, unknown};
+use super::body::parts::{Turn, code_at, scrub_into, unknown, warn};
 use super::json::Value;
 use super::record::{CallRow, Direction, PartType, Reject, Rows};
 use super::{arn, guardrail, names, tokens};
@@ -77,7 +77,7 @@ fn model<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
 
 fn identity<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     let call = &mut row.call;
-    call.caller = record.text_of(&["identity/arn", "identity"], "caller");
+    call.caller = record.text_of(&["identity/arn", "identity", "identity_arn"], "caller");
     if let Some(caller) = call.caller {
         let principal = arn::principal(caller);
         call.user_type = Some(principal.user_type);
@@ -113,7 +113,7 @@ fn failure<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
             .any(|name| name.eq_ignore_ascii_case(key))
             || (key.eq_ignore_ascii_case("errorCode") && row.call.error_type.is_none());
         if message {
-            Turn::new(Direction::Error, None, 0).text_or_leaves(row, value);
+            Turn::ERROR.text_or_leaves(row, value);
             value.mark("content");
         }
     }
@@ -125,9 +125,9 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(input) = last(record, "input") {
         counts(input, row);
         input.drop_field("inputContentType");
-        row.call.input_uri = code_at(input, "inputBodyS3Path", "input_uri");
+        row.call.input_uri = input.text("inputBodyS3Path", "input_uri");
         external |= row.call.input_uri.is_some();
-        if let Some(body) = last(input, "inputBodyJson") {
+        if let Some(body) = last(input, "inputBodyJson").filter(|body| !is_empty(*body)) {
             body::request(body, row);
             inline = true;
         }
@@ -136,9 +136,9 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(output) = last(record, "output") {
         counts(output, row);
         output.drop_field("outputContentType");
-        row.call.output_uri = code_at(output, "outputBodyS3Path", "output_uri");
+        row.call.output_uri = output.text("outputBodyS3Path", "output_uri");
         external |= row.call.output_uri.is_some();
-        if let Some(body) = last(output, "outputBodyJson") {
+        if let Some(body) = last(output, "outputBodyJson").filter(|body| !is_empty(*body)) {
             for chunk in body.structure().items_or_self() {
                 envelope(chunk, row);
             }
@@ -158,11 +158,18 @@ fn bodies<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
     }
     // Some code reads the cache counts there.
     counts(record, row);
-    row.call.content_state = Some(match (external, inline) {
+    let state = match (external, inline) {
         (true, _) => "external",
         (false, true) => "inline",
         (false, false) => "absent",
-    });
+    };
+    // A body that was cut in the middle has said so.
+    row.call.content_state.get_or_insert(state);
+}
+
+/// `{}`, `""`: text delivery is off.
+fn is_empty(body: Value<'_>) -> bool {
+    body.as_str() == Some("") || (body.is_object() && body.entries().next().is_none())
 }
 
 /// The last of the entries of that name that is not `null`; what stands in the others is content that nobody reads.
@@ -176,7 +183,7 @@ fn last<'a>(value: Value<'a>, key: &str) -> Option<Value<'a>> {
     found
 }
 
-/// What else stands beside a body: a body under another name, figures, codes.
+/// What else stands beside a body: a body or its text under another name, figures, codes.
 fn remainder<'a>(side: Value<'a>, direction: Direction, row: &mut CallRow<'a>) {
     const READ: [&str; 4] = [
         "inputBodyJson",
@@ -192,10 +199,14 @@ fn remainder<'a>(side: Value<'a>, direction: Direction, row: &mut CallRow<'a>) {
         if READ.iter().any(|known| known.eq_ignore_ascii_case(key)) {
             continue;
         }
-        if key.to_ascii_lowercase().contains("body") {
-            unknown(value, direction, row);
+        let turn = Turn::new(direction, None, 0);
+        let name = key.to_ascii_lowercase();
+        if name.contains("body") || name.contains("text") {
+            turn.leaves(row, PartType::Raw, value.structure());
+            value.mark("content");
+            warn(&mut row.call, "unknown_body");
         } else {
-            keep_codes(value);
+            scrub_into(value, turn, PartType::Raw, row);
         }
     }
 }
@@ -230,8 +241,13 @@ fn envelope<'a>(chunk: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(verdict) = code_at(chunk, "amazon-bedrock-guardrailAction", "guardrail_action") {
         guardrail::action(verdict, row);
     }
-    if let Some(trace) = chunk.find("amazon-bedrock-trace/guardrail") {
-        guardrail::trace(trace, row);
+    for path in [
+        "amazon-bedrock-trace/guardrail",
+        "amazon-bedrock-trace/guardrails",
+    ] {
+        if let Some(trace) = chunk.find(path) {
+            guardrail::trace(trace, row);
+        }
     }
     if let Some(metrics) = chunk.get("amazon-bedrock-invocationMetrics") {
         counts(metrics, row);

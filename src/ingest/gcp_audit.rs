@@ -3,16 +3,20 @@
 //! Calls of models become `calls`, which here have a caller and an address but neither text nor tokens; everything else
 //! that the AI services, their guardrails and the logging of both record becomes `audit`. Other services are counted.
 //!
-//! Left out: entries that are no audit log (`jsonPayload`, `textPayload`).
+//! Left out: entries that are no audit log (`jsonPayload`, `textPayload`), but for what Model Armor found.
 
 use super::action_class::{self, Source};
-use super::body::parts::{Turn, code};
+use super::body::parts::{Turn, arguments, keep_codes, scrub_into};
 use super::json::Value;
-use super::record::{CallRow, PartType, Reject, Rows};
+use super::record::{CallRow, Direction, PartType, Reject, Rows};
 use super::{address, guardrail, names, tokens};
 use crate::schema::{Audit, Call, Micros};
+use principal::Principal;
+use status::Status;
 
 mod model_armor;
+mod principal;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +54,10 @@ const GUARDS: [&str; 14] = [
     "createkey",
 ];
 
+/// What was asked and answered: JSON in the log, JSON in a string in BigQuery.
+const REQUESTS: [&str; 3] = ["request", "requestJson", "request_json"];
+const RESPONSES: [&str; 3] = ["response", "responseJson", "response_json"];
+
 /// Whether a record is of this format.
 pub(super) fn recognises(record: Value<'_>) -> bool {
     let has = |key: &str| record.get(key).is_some();
@@ -64,6 +72,9 @@ pub(super) fn recognises(record: Value<'_>) -> bool {
 /// Decodes one record.
 pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), Reject> {
     let Some(payload) = PAYLOADS.iter().find_map(|key| record.get(key)?.object()) else {
+        if let Some(operation) = model_armor::operation(record) {
+            return model_armor::decode(record, operation, rows);
+        }
         rows.skipped.push("Google Cloud log that is no audit log");
         return Ok(());
     };
@@ -128,6 +139,16 @@ impl<'a> Entry<'a> {
             .find("requestMetadata")
             .or_else(|| payload.get("request_metadata"));
         let found = client.and_then(|client| address::read(client, &["callerIp", "caller_ip"]));
+        // Labels that say the same once more.
+        for (path, known) in [
+            ("resource/labels/method", method),
+            ("resource/labels/project_id", project),
+            ("resource/labels/location", region),
+        ] {
+            if known.is_some() && record.find(path).and_then(Value::as_str) == known {
+                record.drop_field(path);
+            }
+        }
         Ok(Entry {
             record,
             payload,
@@ -185,34 +206,44 @@ impl<'a> Entry<'a> {
         VERBS.contains(&self.verb.as_str()) || self.verb.ends_with("generatecontent")
     }
 
+    /// Whose models the service serves; logging and IAM serve none.
+    fn provider(&self) -> Option<&'static str> {
+        match self.service? {
+            "generativelanguage.googleapis.com" => Some("gcp.gemini"),
+            "iam.googleapis.com"
+            | "logging.googleapis.com"
+            | "cloudresourcemanager.googleapis.com"
+            | "apikeys.googleapis.com" => None,
+            _ => Some("gcp.vertex_ai"),
+        }
+    }
+
     /// Sinks repeat entries. The id is unique within a log at one time.
     fn event_id(&self) -> &'a str {
         self.insert_id.unwrap_or_default()
     }
 
-    /// A stream or a long operation writes an entry when it begins and one when it ends; the first is the call.
-    fn role(&self) -> &'static str {
+    /// Whether this entry is the beginning of an operation, and whether it is its end. A stream or a long operation
+    /// writes one of each.
+    fn ends(&self) -> (bool, bool) {
         let flag = |path: &str| self.record.flag(path, "record_role").unwrap_or(false);
-        let (first, last) = (flag("operation/first"), flag("operation/last"));
-        if self.operation.is_some() && !first && last {
-            "supplement"
-        } else {
-            "primary"
-        }
+        (flag("operation/first"), flag("operation/last"))
     }
 
     fn call(&self, rows: &mut Rows<'a>) {
-        let mut row = CallRow::default();
-        row.call = Call {
+        let (first, last) = self.ends();
+        // Model Armor checks a call that another entry tells of.
+        let guards = self.service == Some("modelarmor.googleapis.com");
+        let call = Call {
             event_time: self.time,
             log_time: self.received,
             event_id: self.event_id(),
             source_format: "gcp.vertex.audit",
-            record_role: self.role(),
-            provider: Some(match self.service {
-                Some("generativelanguage.googleapis.com") => "gcp.gemini",
-                _ => "gcp.vertex_ai",
-            }),
+            record_role: match guards || (last && !first) {
+                true => "supplement",
+                false => "primary",
+            },
+            provider: self.provider(),
             operation: self.method.map(|method| match self.verb.as_str() {
                 "serverstreamingpredict" | "streamingpredict" => "other",
                 _ => names::operation(method),
@@ -233,17 +264,37 @@ impl<'a> Entry<'a> {
             source_ip_valid: self.client.map(|client| client.valid),
             source_ip_prefix: self.client.and_then(|client| client.prefix),
             user_agent: self.user_agent,
-            outcome: self.status.outcome,
+            // Without an error, only its end says how an operation went.
+            outcome: match self.status.outcome {
+                "success" if first && !last => "unknown",
+                outcome => outcome,
+            },
             error_type: self.status.error,
             request_stream: Some(
-                self.verb.starts_with("stream") || self.verb.contains("streaming"),
+                self.verb.starts_with("stream")
+                    || self.verb.contains("streaming")
+                    || self.verb.starts_with("bidi"),
             ),
             content_state: Some("absent"),
             ..Call::default()
         };
+        let mut row = CallRow {
+            call,
+            ..CallRow::default()
+        };
         self.model(&mut row.call);
-        self.status.keep(&mut row);
+        // A message may quote what was asked.
+        if let Some(status) = self.payload.get("status") {
+            scrub_into(status.structure(), Turn::ERROR, PartType::Text, &mut row);
+        }
         model_armor::read(self.payload, &self.verb, &mut row);
+        if row
+            .parts
+            .iter()
+            .any(|part| part.direction != Direction::Error)
+        {
+            row.call.content_state = Some("inline");
+        }
         tokens::complete(&mut row.call);
         guardrail::settle(&mut row.call);
         rows.calls.push(row);
@@ -268,27 +319,35 @@ impl<'a> Entry<'a> {
     }
 
     fn audit(&self, rows: &mut Rows<'a>) {
-        let body = |names: [&str; 3], column: &'static str| {
-            let found = names
-                .iter()
-                .find_map(|name| self.payload.take(name, column))?;
-            found.as_str().or_else(|| Some(found.to_json()))
-        };
-        let read_only = match self.verb.as_str() {
-            verb if ["get", "list", "search", "query", "lookup"]
-                .iter()
-                .any(|read| verb.starts_with(read)) =>
+        // What changes something is logged with its parameters. What only reads data may be a call that nobody knows as
+        // one yet: of that no prose is kept.
+        let category = self.log.map(category);
+        let is_management = matches!(category, Some("activity" | "policy" | "system_event"));
+        if !is_management {
+            for key in
+                REQUESTS
+                    .iter()
+                    .chain(&RESPONSES)
+                    .chain(&["status", "metadata", "metadataJson"])
             {
-                true
+                if let Some(value) = self.payload.get(key) {
+                    keep_codes(value);
+                }
             }
-            _ => false,
+        }
+        let body = |names: [&str; 3], column: &'static str| {
+            let mut found = names.iter().filter(|_| is_management);
+            let found = found.find_map(|name| self.payload.take(name, column))?;
+            Some(arguments(found))
         };
+        let reads = ["get", "list", "search", "query", "lookup"];
+        let read_only = reads.iter().any(|verb| self.verb.starts_with(verb));
         rows.audits.push(Audit {
             event_time: self.time,
             log_time: self.received,
             event_id: self.event_id(),
             source_format: "gcp.audit",
-            provider: Some("gcp.vertex_ai"),
+            provider: self.provider(),
             cloud_provider: Some("gcp"),
             cloud_account_id: self.project,
             cloud_region: self.region,
@@ -300,7 +359,7 @@ impl<'a> Entry<'a> {
             outcome: self.status.outcome,
             error_type: self.status.error,
             read_only: Some(read_only),
-            event_category: self.log.map(category),
+            event_category: category,
             caller: self.who.caller,
             user_type: self.who.user_type,
             user_name: self.who.name,
@@ -312,18 +371,19 @@ impl<'a> Entry<'a> {
             user_agent: self.user_agent,
             request_id: self.insert_id,
             correlation_id: self.operation,
-            request_params: body(["request", "requestJson", "request_json"], "request_params"),
-            response: body(["response", "responseJson", "response_json"], "response"),
+            request_params: body(REQUESTS, "request_params"),
+            response: body(RESPONSES, "response"),
             ..Audit::default()
         });
     }
 }
 
 /// The part of a resource name after the one of that name.
-fn after<'a>(name: &'a str, collection: &str) -> Option<&'a str> {
+pub(super) fn after<'a>(name: &'a str, collection: &str) -> Option<&'a str> {
     let mut parts = name.split('/');
     parts.find(|part| part.eq_ignore_ascii_case(collection))?;
-    parts.next().filter(|part| !part.is_empty())
+    // `-` stands for any.
+    parts.next().filter(|part| !part.is_empty() && *part != "-")
 }
 
 /// The collection that a resource is in: `endpoints`.
@@ -337,140 +397,4 @@ fn category(log: &str) -> &str {
         .next()
         .and_then(|last| last.rsplit("%2F").next())
         .unwrap_or(log)
-}
-
-/// How it ended.
-struct Status<'a> {
-    outcome: &'static str,
-    error: Option<&'a str>,
-    message: Option<&'a str>,
-}
-
-impl<'a> Status<'a> {
-    fn read(payload: Value<'a>) -> Status<'a> {
-        let code = payload.find("status/code").and_then(Value::as_int);
-        // A message may quote what was asked.
-        let message = payload
-            .take("status/message", "content")
-            .and_then(Value::as_text);
-        let details = payload.take("status/details", "content");
-        let _ = details;
-        let denied = payload
-            .get("authorizationInfo")
-            .or_else(|| payload.get("authorization_info"))
-            .into_iter()
-            .flat_map(Value::items_or_self)
-            .any(|check| check.get("granted").and_then(Value::as_bool) == Some(false));
-        match code {
-            Some(code) if code != 0 => {
-                payload.take("status/code", "error_type");
-                Status {
-                    outcome: "failure",
-                    error: Some(
-                        grpc_name(code).unwrap_or_else(|| payload.format(format_args!("{code}"))),
-                    ),
-                    message,
-                }
-            }
-            _ if denied => Status {
-                outcome: "failure",
-                error: Some("PERMISSION_DENIED"),
-                message,
-            },
-            _ => Status {
-                outcome: "success",
-                error: None,
-                message: None,
-            },
-        }
-    }
-
-    /// The message is a text of the call.
-    fn keep(&self, row: &mut CallRow<'a>) {
-        if let Some(message) = self.message {
-            Turn::ERROR.text(row, PartType::Text, message);
-        }
-    }
-}
-
-/// Names of gRPC's status codes, from `google/rpc/code.proto`.
-fn grpc_name(code: i64) -> Option<&'static str> {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    usize::try_from(code)
-        .ok()
-        .and_then(|code| NAMES.get(code).copied())
-}
-
-/// Who it was. A key is a downloaded one, which outlives whoever took it; a chain of delegation stays in `attributes`.
-struct Principal<'a> {
-    caller: Option<&'a str>,
-    user_type: Option<&'static str>,
-    name: Option<&'a str>,
-    email: Option<&'a str>,
-    key: Option<&'a str>,
-}
-
-impl<'a> Principal<'a> {
-    fn read(payload: Value<'a>) -> Principal<'a> {
-        let Some(who) = payload
-            .get("authenticationInfo")
-            .or_else(|| payload.get("authentication_info"))
-        else {
-            return Principal {
-                caller: None,
-                user_type: None,
-                name: None,
-                email: None,
-                key: None,
-            };
-        };
-        let email = who.text_of(&["principalEmail", "principal_email"], "user_email");
-        let subject = who.text_of(&["principalSubject", "principal_subject"], "caller");
-        let caller = subject.or(email);
-        let is_account = |text: &str| {
-            text.starts_with("serviceAccount:") || text.ends_with(".gserviceaccount.com")
-        };
-        let user_type = caller.map(|caller| {
-            if is_account(caller) || email.is_some_and(is_account) {
-                "service_account"
-            } else if caller.starts_with("principal") {
-                // `principal://iam.googleapis.com/locations/global/workforcePools/…`
-                "federated"
-            } else if caller.starts_with("user:") || caller.contains('@') {
-                "user"
-            } else {
-                "unknown"
-            }
-        });
-        Principal {
-            caller,
-            user_type,
-            name: email
-                .and_then(|email| email.split_once('@'))
-                .map(|(name, _)| name),
-            email: email.filter(|email| email.contains('@')),
-            key: who.text_of(
-                &["serviceAccountKeyName", "service_account_key_name"],
-                "credential_id",
-            ),
-        }
-    }
 }

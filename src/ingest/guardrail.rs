@@ -9,7 +9,7 @@
 //!
 //! [`settle`] sums findings up for every format.
 
-use super::body::parts::{Turn, blocked, code, keep_codes};
+use super::body::parts::{Turn, blocked, code, keep_codes, warn};
 use super::json::Value;
 use super::record::{CallRow, Direction, PartType};
 use crate::schema::{Call, GuardrailFinding};
@@ -23,9 +23,9 @@ pub(crate) fn ran<'a>(row: &mut CallRow<'a>, id: &'a str) {
     row.call.guardrail_action.get_or_insert("none");
 }
 
-/// Notes the verdict that stands beside a response: `INTERVENED` or `NONE`.
+/// Notes the verdict that stands beside a response: `INTERVENED`, `GUARDRAIL_INTERVENED` or `NONE`.
 pub(crate) fn action(verdict: &str, row: &mut CallRow<'_>) {
-    if verdict.eq_ignore_ascii_case("INTERVENED") {
+    if verdict.to_ascii_uppercase().ends_with("INTERVENED") {
         row.call.guardrail_action = Some("blocked");
     } else {
         row.call.guardrail_action.get_or_insert("none");
@@ -51,7 +51,7 @@ pub(crate) fn trace<'a>(trace: Value<'a>, row: &mut CallRow<'a>) {
             }
             // A sentence of the service about what it saw.
             "actionreason" => {
-                Turn::new(Direction::Error, None, 0).text_or_leaves(row, value);
+                Turn::ERROR.text_or_leaves(row, value);
                 value.mark("content");
             }
             _ => keep_codes(value),
@@ -68,12 +68,16 @@ fn quoted<'a>(direction: &str) -> Turn<'a> {
     Turn::new(Direction::GuardrailMatch, Some(role), 0)
 }
 
-/// Assessments by guardrail: `{id: assessment}`, `{id: [assessment]}`, or an array of either.
+/// Assessments by guardrail: `{id: assessment}`, `{id: [assessment]}`, an array of either, or of bare assessments.
 fn assessments<'a>(value: Value<'a>, direction: &'static str, row: &mut CallRow<'a>) {
     let value = value.structure();
     for by_guardrail in value.items_or_self() {
         if !by_guardrail.is_object() {
             by_guardrail.mark("content");
+        }
+        if is_assessment(by_guardrail) {
+            read_assessment(by_guardrail, direction, row);
+            continue;
         }
         for (id, list) in by_guardrail.entries() {
             if code(id).is_none() {
@@ -120,6 +124,14 @@ const fn kind(
     }
 }
 
+/// Whether a value is an assessment itself and not one under its guardrail's id.
+fn is_assessment(value: Value<'_>) -> bool {
+    let has = |policy| value.get(policy).is_some();
+    has("automatedReasoningPolicy")
+        || has("invocationMetrics")
+        || KINDS.iter().any(|kind| has(kind.policy))
+}
+
 fn read_assessment<'a>(assessment: Value<'a>, direction: &'static str, row: &mut CallRow<'a>) {
     if !assessment.is_object() {
         assessment.mark("content");
@@ -149,7 +161,15 @@ fn read_assessment<'a>(assessment: Value<'a>, direction: &'static str, row: &mut
         // Latency, units and coverage, and which guardrail it was, are figures and ids; all else is read above.
         match key {
             "invocationMetrics" | "appliedGuardrailDetails" => keep_codes(value),
-            _ => drop(value.mark("guardrail_findings")),
+            "automatedReasoningPolicy" => drop(value.mark("guardrail_findings")),
+            _ if KINDS.iter().any(|kind| kind.policy == key) => {
+                value.mark("guardrail_findings");
+            }
+            _ => {
+                quoted(direction).leaves(row, PartType::Raw, value);
+                value.mark("content");
+                warn(&mut row.call, "unknown_guardrail_policy");
+            }
         }
     }
 }
@@ -251,7 +271,7 @@ pub(crate) fn settle(call: &mut Call<'_>) {
     if call.guardrail_max_severity.is_none() {
         call.guardrail_max_severity = match (severity, call.guardrail_action) {
             (Some(level), _) => Some(levels[level]),
-            (None, Some("none")) => Some("none"),
+            (None, Some("none")) if call.guardrail_findings.is_empty() => Some("none"),
             _ => None,
         };
     }
@@ -260,7 +280,10 @@ pub(crate) fn settle(call: &mut Call<'_>) {
         (Some("blocked"), _) => Some("blocked"),
         (declared, found) => found.or(declared),
     };
-    if call.guardrail_action == Some("blocked") && call.outcome != "failure" {
-        call.outcome = "blocked";
+    if call.guardrail_action == Some("blocked") {
+        blocked(call);
     }
 }
+
+#[cfg(test)]
+mod tests;

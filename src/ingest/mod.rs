@@ -43,6 +43,8 @@ mod residue;
 mod source;
 mod split;
 #[cfg(test)]
+mod mutate;
+#[cfg(test)]
 mod testing;
 mod tokens;
 mod vertex;

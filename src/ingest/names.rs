@@ -89,7 +89,10 @@ pub(crate) fn operation(raw: &str) -> &'static str {
             | "anthropicmessages"
             | "messagescreate"
             | "rawpredict"
-            | "streamrawpredict",
+            | "streamrawpredict"
+            | "createinference"
+            | "retrieveandgenerate"
+            | "retrieveandgeneratestream",
         ) => "chat",
         (
             _,

@@ -6,6 +6,7 @@
 
 use super::body;
 use super::body::parts::warn;
+use super::gcp_audit::after;
 use super::json::Value;
 use super::record::{CallRow, Reject, Rows};
 use super::{guardrail, names, tokens};
@@ -109,6 +110,12 @@ fn request_id(record: Value<'_>) -> Option<&str> {
 fn model<'a>(record: Value<'a>, call: &mut Call<'a>) {
     let endpoint = record.text("endpoint", "cloud_resource_id");
     let model = record.text("model", "model_id_raw");
+    // Columns of a table are empty where they say nothing.
+    for key in ["endpoint", "model", "deployed_model_id"] {
+        if record.get(key).and_then(Value::as_str) == Some("") {
+            record.drop_field(key);
+        }
+    }
     call.cloud_resource_id = endpoint;
     call.model_deployment = record
         .text("deployed_model_id", "model_deployment")
@@ -119,17 +126,12 @@ fn model<'a>(record: Value<'a>, call: &mut Call<'a>) {
         call.model = Some(model);
         call.model_family = Some(family);
     }
-    for path in [endpoint, model].into_iter().flatten() {
+    // Requests name the model by its whole path.
+    let requested = record.find("full_request/model").and_then(Value::as_str);
+    for path in [endpoint, model, requested].into_iter().flatten() {
         call.cloud_account_id = call.cloud_account_id.or_else(|| after(path, "projects"));
         call.cloud_region = call.cloud_region.or_else(|| after(path, "locations"));
     }
-}
-
-/// The part of a resource name after the one of that name.
-fn after<'a>(name: &'a str, collection: &str) -> Option<&'a str> {
-    let mut parts = name.split('/');
-    parts.find(|part| part.eq_ignore_ascii_case(collection))?;
-    parts.next().filter(|part| !part.is_empty())
 }
 
 /// Reads a request or a response.

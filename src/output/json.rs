@@ -330,3 +330,110 @@ impl std::fmt::Write for Utf8<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        DictionaryArray, Float32Array, Int64Array, ListArray, NullArray, StringArray,
+        StringViewArray, UInt64Array,
+    };
+    use arrow::datatypes::Int32Type;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn values(array: impl Array) -> String {
+        let writer = ValueWriter::new(&array).unwrap();
+        let mut out = Vec::new();
+        for row in 0..array.len() {
+            writer.write(row, &mut out).unwrap();
+            out.push(b' ');
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        assert_eq!(
+            values(Int64Array::from(vec![i64::MIN, i64::MAX, (1 << 53) + 1])),
+            "-9223372036854775808 9223372036854775807 9007199254740993 "
+        );
+        assert_eq!(
+            values(UInt64Array::from(vec![u64::MAX])),
+            "18446744073709551615 "
+        );
+    }
+
+    #[test]
+    fn floats_have_the_digits_of_their_width_and_no_nan() {
+        assert_eq!(values(Float32Array::from(vec![0.1, 1.0])), "0.1 1.0 ");
+        assert_eq!(
+            values(Float64Array::from(vec![
+                0.1,
+                f64::NAN,
+                f64::INFINITY,
+                -0.0,
+                1e300
+            ])),
+            "0.1 null null -0.0 1e+300 "
+        );
+    }
+
+    #[test]
+    fn nulls_are_found_wherever_they_are() {
+        assert_eq!(values(NullArray::new(1)), "null ");
+        let empty: DictionaryArray<Int32Type> = vec![None::<&str>].into_iter().collect();
+        assert_eq!(values(empty), "null ");
+        let keys = arrow::array::Int32Array::from(vec![0, 1]);
+        let words = StringArray::from(vec![None, Some("x")]);
+        assert_eq!(
+            values(DictionaryArray::new(keys, Arc::new(words))),
+            "null \"x\" "
+        );
+    }
+
+    #[test]
+    fn slices_show_their_own_rows() {
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([
+            Some(vec![Some(1)]),
+            None,
+            Some(vec![Some(2), None]),
+        ]);
+        assert_eq!(values(lists.slice(1, 2)), "null [2,null] ");
+        let words: DictionaryArray<Int32Type> = ["a", "b", "c"].into_iter().collect();
+        assert_eq!(values(words.slice(2, 1)), "\"c\" ");
+        assert_eq!(
+            values(StringViewArray::from(vec!["a", "b"]).slice(1, 1)),
+            "\"b\" "
+        );
+    }
+
+    #[test]
+    fn hidden_characters_are_escaped() {
+        assert_eq!(
+            values(StringArray::from(vec![
+                "\u{1b}[31m\u{9b}\u{202e}\n",
+                "\u{e0041}\u{7f}"
+            ])),
+            r#""\u001b[31m\u009b\u202e\n" "\udb40\udc41\u007f" "#
+        );
+    }
+
+    proptest! {
+        /// Another reader of JSON gets the same text back.
+        #[test]
+        fn text_reads_back_the_same(text in any::<String>()) {
+            let mut out = Vec::new();
+            write_string(&text, &mut out);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn floats_read_back_the_same(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
+            let text = values(Float64Array::from(vec![value]));
+            prop_assert_eq!(text.trim().parse::<f64>().unwrap().to_bits(), value.to_bits());
+        }
+    }
+}

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -238,7 +239,7 @@ impl<'a> RowSink<'a> {
                     .build();
                 State::Parquet(Box::new(ArrowWriter::try_new(
                     BufWriter::new(out),
-                    schema.clone(),
+                    Arc::clone(&schema),
                     Some(properties),
                 )?))
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use datafusion::common::{DataFusionError, SchemaError, Span};
+use datafusion::common::{Column, DataFusionError, SchemaError, Span};
 use unicode_width::UnicodeWidthStr;
 
 use super::lexer::{Kind, Token, tokens};
@@ -191,6 +191,7 @@ fn describe(root: &DataFusionError, engine: &Engine) -> (String, Option<String>)
                         format!("did you mean `{name}`?")
                     }
                 });
+                let hint = hint.or_else(|| all_of(valid_fields));
                 let message = match &field.relation {
                     Some(table) => format!("column `{}` not found in `{table}`", field.name),
                     None => format!("column `{}` not found", field.name),
@@ -219,8 +220,17 @@ fn describe(root: &DataFusionError, engine: &Engine) -> (String, Option<String>)
         DataFusionError::Execution(message)
         | DataFusionError::NotImplemented(message)
         | DataFusionError::Configuration(message) => (first_paragraph(message), None),
+        DataFusionError::ArrowError(error, _) => (first_paragraph(&error.to_string()), None),
         other => (first_paragraph(&other.strip_backtrace()), None),
     }
+}
+
+/// The columns that there are, if they are few.
+fn all_of(fields: &[Column]) -> Option<String> {
+    let names: Vec<&str> = fields.iter().map(|column| column.name.as_str()).collect();
+    (1..=12)
+        .contains(&names.len())
+        .then(|| format!("columns here: {}", names.join(", ")))
 }
 
 fn missing_table(name: &str, engine: &Engine) -> (String, Option<String>) {
@@ -370,7 +380,7 @@ fn first_paragraph(message: &str) -> String {
         .split("\nThis issue was likely caused by a bug")
         .next()
         .unwrap_or(message);
-    lower_first(message.trim())
+    lower_first(&message.trim().replace('\t', "  "))
 }
 
 /// Messages begin in lower case, unless their first word is written in capitals.

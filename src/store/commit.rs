@@ -7,7 +7,6 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::schema::Table;
 use crate::store::data_file::DataFile;
 use crate::store::disk::{self, Access};
-use crate::store::log::{Change, Committed, Operation};
+use crate::store::log::{Change, Committed, Operation, log_folder};
 use crate::store::snapshot::TableSnapshot;
 use crate::store::{CHECKPOINT_INTERVAL, Store};
 
@@ -153,7 +152,7 @@ fn commit_table(
     change: &TableChange,
     transactions: &[(String, i64)],
 ) -> Result<TableCommit> {
-    let log = store.log(change.table)?;
+    let log = store.log(change.table);
     log.create()?;
     for _ in 0..ATTEMPTS {
         let base = store.refresh(change.table)?;
@@ -175,9 +174,18 @@ fn commit_table(
             &change.removed,
             transactions.iter().cloned(),
         )?;
-        store.remember(Arc::new(next));
-        if version > 0 && version % CHECKPOINT_INTERVAL == 0 {
-            log.checkpoint()?;
+        store.remember(next);
+        if version > 0
+            && version % CHECKPOINT_INTERVAL == 0
+            && let Err(error) = log.checkpoint().and_then(|()| {
+                disk::remove_temporary(&log_folder(&store.table_folder(change.table)))
+            })
+        {
+            // The commit stands all the same, and the next checkpoint will do.
+            store.warn(format!(
+                "table `{}`: no checkpoint at version {version}: {error}",
+                change.table.name()
+            ));
         }
         return Ok(TableCommit {
             table: change.table,
@@ -236,14 +244,10 @@ fn write_pending(
 /// Completes what a crash has left pending. The caller holds the lock, so nobody is at it.
 fn complete_pending(store: &Store) -> Result<()> {
     let folder = store.pending_folder();
+    disk::remove_temporary(&folder)?;
     let entries = std::fs::read_dir(&folder).map_err(Error::io("list", &folder))?;
     for entry in entries {
         let path = entry.map_err(Error::io("list", &folder))?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            // A temporary file whose writer died.
-            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-            continue;
-        }
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let damaged = |what: String| Error::Store {
             message: format!("pending commit `{}`: {what}", path.display()),
@@ -327,5 +331,131 @@ pub(crate) fn lock(path: &Path, patience: Duration) -> Result<File> {
             }
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", path)(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Call, CallBuilder, Finding, FindingBuilder, Micros};
+    use crate::store::{Partition, StoreWriter, WriteOptions};
+
+    /// Two tables' files, written but not committed.
+    fn changes(store: &Store) -> Vec<TableChange> {
+        let mut calls = CallBuilder::default();
+        calls.append(&Call {
+            event_time: Micros(0),
+            caller: Some("a"),
+            ..Call::default()
+        });
+        let mut findings = FindingBuilder::default();
+        findings.append(&Finding {
+            window_end: Micros(0),
+            ..Finding::default()
+        });
+        let mut writer: StoreWriter = store.writer(WriteOptions::default()).expect("a writer");
+        writer
+            .write(Table::Calls, calls.finish())
+            .expect("rows are taken");
+        writer
+            .write(Table::Findings, findings.finish())
+            .expect("rows are taken");
+        writer.stage(Table::Calls).expect("files are written")
+    }
+
+    fn rows(store: &Store, table: Table) -> i64 {
+        store.snapshot(table).expect("a snapshot").rows()
+    }
+
+    #[test]
+    fn what_a_crash_left_pending_is_completed_once() {
+        let transactions = [("source".to_owned(), 1)];
+        for committed in 0..=2 {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = Store::open_or_create(&folder.path().join("store")).expect("a store");
+            let changes = changes(&store);
+            assert_eq!(changes.len(), 2);
+            write_pending(&store, &changes, &transactions).expect("it is written");
+            for change in &changes[..committed] {
+                commit_table(&store, change, &transactions).expect("a commit");
+            }
+            // The crash is here. The next commit, of the same source, finds it all done.
+            let store = Store::open(store.root()).expect("a store");
+            let commits =
+                commit(&store, Table::Calls, Vec::new(), &transactions).expect("a commit");
+            assert_eq!(commits, []);
+            assert_eq!(
+                (rows(&store, Table::Calls), rows(&store, Table::Findings)),
+                (1, 1)
+            );
+            assert_eq!(
+                std::fs::read_dir(store.pending_folder())
+                    .expect("a folder")
+                    .count(),
+                0
+            );
+            let report = store.verify(true).expect("a report");
+            assert_eq!(
+                (
+                    report.problems.len(),
+                    report.unreferenced.len(),
+                    report.rows
+                ),
+                (0, 0, 2)
+            );
+        }
+    }
+
+    #[test]
+    fn a_pending_commit_without_its_files_is_not_forgotten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open_or_create(&folder.path().join("store")).expect("a store");
+        let changes = changes(&store);
+        write_pending(&store, &changes, &[]).expect("it is written");
+        let lost = store
+            .table_folder(Table::Findings)
+            .join(&changes[1].added[0].path);
+        std::fs::remove_file(lost).expect("gone");
+        for _ in 0..2 {
+            let error = commit(&store, Table::Calls, Vec::new(), &[]).expect_err("a file is gone");
+            assert!(error.hint().is_some());
+        }
+        assert_eq!(
+            changes[0].added[0].partition,
+            Partition {
+                period: "1970-01-01T00".into(),
+                model: None,
+                caller: Some("a".into()),
+            }
+        );
+    }
+
+    #[test]
+    fn files_are_removed_and_added_in_one_commit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open_or_create(&folder.path().join("store")).expect("a store");
+        let first = changes(&store);
+        commit(&store, Table::Calls, first.clone(), &[]).expect("a commit");
+        let mut second = changes(&store);
+        second.retain(|change| change.table == Table::Calls);
+        second[0].removed = first[0]
+            .added
+            .iter()
+            .map(|file| file.path.clone())
+            .collect();
+        second[0].operation = Operation::Optimize;
+        commit(&store, Table::Calls, second.clone(), &[]).expect("a commit");
+        // From memory, from the log, and with the commit read on top of what was saved.
+        for store in [
+            store.clone(),
+            Store::open(store.root()).expect("a store"),
+            Store::open(store.root()).expect("a store"),
+        ] {
+            let snapshot = store.snapshot(Table::Calls).expect("a snapshot");
+            let paths: Vec<_> = snapshot.iter().map(|file| file.path().to_owned()).collect();
+            assert_eq!(paths, [second[0].added[0].path.clone()]);
+        }
+        let error = commit(&store, Table::Calls, second, &[]).expect_err("the files are gone");
+        assert!(error.hint().is_some());
     }
 }

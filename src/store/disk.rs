@@ -85,6 +85,15 @@ pub(super) fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<()> {
     sync_parent(path)
 }
 
+/// As [`replace`], for what can be made again: it may be lost or torn by a crash.
+pub(super) fn replace_unsynced(path: &Path, bytes: &[u8], access: Access) -> Result<()> {
+    let temporary = temporary_name(path)?;
+    create_file(&temporary, access)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(Error::io("write", path))
+}
+
 fn write_temporary(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf> {
     let temporary = temporary_name(path)?;
     create_file(&temporary, access)
@@ -105,6 +114,18 @@ fn temporary_name(path: &Path) -> Result<PathBuf> {
         std::process::id(),
         random_name()?
     )))
+}
+
+/// Removes the temporary files in a folder. For who knows that nobody is writing there: what is left is of the dead.
+pub(super) fn remove_temporary(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') && name.ends_with(".tmp") {
+            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Sixteen random bytes in hexadecimal.

@@ -19,9 +19,18 @@ use object_store::{
 use crate::store::disk::{self, Access};
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct DurableFileSystem {
     inner: LocalFileSystem,
+}
+
+impl DurableFileSystem {
+    /// The files below a folder.
+    pub(super) fn new(folder: &std::path::Path) -> Result<DurableFileSystem> {
+        Ok(DurableFileSystem {
+            inner: LocalFileSystem::new_with_prefix(folder)?,
+        })
+    }
 }
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -22,7 +22,6 @@ use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
 use delta_kernel::{EngineData, FilteredEngineData, KernelError, KernelResult};
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use delta_kernel_default_engine::{DefaultEngine, DefaultEngineBuilder};
-use url::Url;
 
 use crate::error::{Error, Result};
 use crate::schema::Table;
@@ -30,7 +29,7 @@ use crate::store::data_file::DataFile;
 use crate::store::disk::{self, Access};
 use crate::store::durable::DurableFileSystem;
 use crate::store::layout::{self, Partition};
-use crate::store::snapshot::{TableSnapshot, encode, log_statistics};
+use crate::store::snapshot::{TableSnapshot, encode, log_statistics, transaction_columns};
 
 /// Why a commit was made; it stands in the table's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -78,20 +77,24 @@ pub(super) trait TableLog: Send + Sync {
 
 type Engine = DefaultEngine<TokioMultiThreadExecutor>;
 
-/// The kernel's engine: one for the process, started when a log is first read or written through the kernel. Never
-/// dropped, since a runtime may not be dropped where a store may be, in another runtime.
-fn engine() -> KernelResult<&'static Engine> {
-    static ENGINE: OnceLock<Engine> = OnceLock::new();
-    if let Some(engine) = ENGINE.get() {
-        return Ok(engine);
+/// What the kernel's engines run on: one for the process, started when a log is first read or written through the
+/// kernel. Never dropped, since a runtime may not be dropped where a store may be, in another runtime.
+fn executor() -> KernelResult<Arc<TokioMultiThreadExecutor>> {
+    static EXECUTOR: OnceLock<Arc<TokioMultiThreadExecutor>> = OnceLock::new();
+    if let Some(executor) = EXECUTOR.get() {
+        return Ok(Arc::clone(executor));
     }
     // A runtime of its own: the kernel blocks on it, also while a checkpoint's writer waits for its reader.
-    let executor = TokioMultiThreadExecutor::new_owned_runtime(Some(2), Some(4))?;
-    let engine = DefaultEngineBuilder::new(Arc::new(DurableFileSystem::default()))
-        .with_task_executor(Arc::new(executor))
-        .build();
-    Ok(ENGINE.get_or_init(|| engine))
+    let executor = Arc::new(TokioMultiThreadExecutor::new_owned_runtime(
+        Some(2),
+        Some(4),
+    )?);
+    Ok(Arc::clone(EXECUTOR.get_or_init(|| executor)))
 }
+
+/// Where the kernel finds the table, in the file system that [`DeltaLog::engine`] shows it. The real path stays out of
+/// it: the kernel takes a path with a percent sign for one that is encoded.
+const TABLE_URL: &str = "file:///";
 
 /// Runs what waits for the kernel on a thread that belongs to no runtime: the kernel refuses to wait on a
 /// single-threaded one, and would hold up its other tasks.
@@ -109,17 +112,22 @@ fn outside_runtime<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 pub(super) struct DeltaLog {
     table: Table,
     folder: PathBuf,
-    url: Url,
 }
 
 impl DeltaLog {
-    /// The log of the table in a folder, which must be absolute.
-    pub(super) fn new(table: Table, folder: PathBuf) -> Result<DeltaLog> {
-        let url = Url::from_directory_path(&folder).map_err(|()| Error::Store {
-            message: format!("`{}` is no absolute path", folder.display()),
-            hint: None,
-        })?;
-        Ok(DeltaLog { table, folder, url })
+    /// The log of the table in a folder.
+    pub(super) fn new(table: Table, folder: PathBuf) -> DeltaLog {
+        DeltaLog { table, folder }
+    }
+
+    /// The kernel's view of the table's folder, and of nothing else.
+    fn engine(&self) -> Result<Engine> {
+        let executor = executor().map_err(|error| self.error(error))?;
+        let files =
+            DurableFileSystem::new(&self.folder).map_err(|error| self.error(error.into()))?;
+        Ok(DefaultEngineBuilder::new(Arc::new(files))
+            .with_task_executor(executor)
+            .build())
     }
 
     fn error(&self, source: KernelError) -> Error {
@@ -130,21 +138,21 @@ impl DeltaLog {
     }
 
     fn kernel_snapshot(&self) -> Result<SnapshotRef> {
-        let engine = engine().map_err(|error| self.error(error))?;
-        Snapshot::builder_for(self.url.as_str())
-            .build(engine)
+        let engine = self.engine()?;
+        Snapshot::builder_for(TABLE_URL)
+            .build(&engine)
             .map_err(|error| self.error(error))
     }
 
     fn read_files(&self, snapshot: &SnapshotRef) -> Result<Vec<DataFile>> {
-        let engine = engine().map_err(|error| self.error(error))?;
+        let engine = self.engine()?;
         let scan = Arc::clone(snapshot)
             .scan_builder()
             .build()
             .map_err(|error| self.error(error))?;
         let mut files = Vec::new();
         for batch in scan
-            .scan_metadata(engine)
+            .scan_metadata(&engine)
             .map_err(|error| self.error(error))?
         {
             let (data, selection) = batch
@@ -229,40 +237,13 @@ impl DeltaLog {
 
     /// The newest version of every application's transaction. The kernel looks up one application at a time, each
     /// time from the start; this is the same replay, once for all.
-    fn read_transactions(&self, snapshot: &SnapshotRef) -> KernelResult<HashMap<String, i64>> {
-        let schema = StructType::try_new([StructField::nullable(
-            "txn",
-            delta_kernel::actions::SetTransaction::to_schema(),
-        )])?;
-        let engine = engine()?;
-        let mut newest = HashMap::new();
-        for batch in snapshot
-            .log_segment()
-            .read_actions(engine, Arc::new(schema))?
-        {
-            let batch = record_batch(batch?.actions)?;
-            let actions = batch.column(0).as_struct();
-            let (Some(ids), Some(versions)) = (
-                actions.column_by_name("appId"),
-                actions.column_by_name("version"),
-            ) else {
-                continue;
-            };
-            let (ids, versions) = (ids.as_string::<i32>(), versions.as_primitive::<Int64Type>());
-            for row in
-                (0..batch.num_rows()).filter(|row| actions.is_valid(*row) && ids.is_valid(*row))
-            {
-                // Newest first.
-                newest
-                    .entry(ids.value(row).to_owned())
-                    .or_insert_with(|| versions.value(row));
-            }
-        }
-        Ok(newest)
+    fn read_transactions(&self, snapshot: &SnapshotRef) -> Result<HashMap<String, i64>> {
+        let engine = self.engine()?;
+        replay_transactions(snapshot, &engine).map_err(|error| self.error(error))
     }
 
     fn commit_kernel(&self, base: u64, change: Change<'_>) -> Result<Committed> {
-        let engine = engine().map_err(|error| self.error(error))?;
+        let engine = self.engine()?;
         let snapshot = self.kernel_snapshot()?;
         if snapshot.version() != base {
             return Ok(Committed::Conflict);
@@ -279,7 +260,7 @@ impl DeltaLog {
             builder = builder.with_transaction_id(application, *version);
         }
         let mut transaction = builder
-            .build(engine, Box::new(FileSystemCommitter::new()))
+            .build(&engine, Box::new(FileSystemCommitter::new()))
             .map_err(|error| self.error(error))?;
         if !change.added.is_empty() {
             transaction.add_files(Box::new(ArrowEngineData::new(
@@ -292,7 +273,7 @@ impl DeltaLog {
             }
         }
         match transaction
-            .commit(engine)
+            .commit(&engine)
             .map_err(|error| self.error(error))?
         {
             CommitResult::Committed(committed) => Ok(Committed::At(committed.commit_version())),
@@ -307,7 +288,7 @@ impl DeltaLog {
         snapshot: &SnapshotRef,
         paths: &[String],
     ) -> Result<Vec<FilteredEngineData>> {
-        let engine = engine().map_err(|error| self.error(error))?;
+        let engine = self.engine()?;
         let mut wanted: HashSet<String> = paths.iter().map(|path| layout::log_path(path)).collect();
         let scan = Arc::clone(snapshot)
             .scan_builder()
@@ -315,7 +296,7 @@ impl DeltaLog {
             .map_err(|error| self.error(error))?;
         let mut removed = Vec::new();
         for batch in scan
-            .scan_metadata(engine)
+            .scan_metadata(&engine)
             .map_err(|error| self.error(error))?
         {
             let (data, selection) = batch
@@ -500,9 +481,8 @@ impl TableLog for DeltaLog {
         outside_runtime(|| {
             let snapshot = self.kernel_snapshot()?;
             let files = encode(self.table, &self.read_files(&snapshot)?)?;
-            let transactions = self
-                .read_transactions(&snapshot)
-                .map_err(|error| self.error(error))?;
+            let transactions = self.read_transactions(&snapshot)?;
+            let transactions = transaction_columns(&transactions)?;
             Ok(Some(TableSnapshot::new(
                 self.table,
                 snapshot.version(),
@@ -537,14 +517,47 @@ impl TableLog for DeltaLog {
 
     fn checkpoint(&self) -> Result<()> {
         outside_runtime(|| {
-            let engine = engine().map_err(|error| self.error(error))?;
+            let engine = self.engine()?;
             let snapshot = self.kernel_snapshot()?;
             snapshot
-                .checkpoint(engine, None)
+                .checkpoint(&engine, None)
                 .map(|_| ())
                 .map_err(|error| self.error(error))
         })
     }
+}
+
+fn replay_transactions(
+    snapshot: &SnapshotRef,
+    engine: &Engine,
+) -> KernelResult<HashMap<String, i64>> {
+    let schema = StructType::try_new([StructField::nullable(
+        "txn",
+        delta_kernel::actions::SetTransaction::to_schema(),
+    )])?;
+    let mut newest = HashMap::new();
+    for batch in snapshot
+        .log_segment()
+        .read_actions(engine, Arc::new(schema))?
+    {
+        let batch = record_batch(batch?.actions)?;
+        let actions = batch.column(0).as_struct();
+        let (Some(ids), Some(versions)) = (
+            actions.column_by_name("appId"),
+            actions.column_by_name("version"),
+        ) else {
+            continue;
+        };
+        let (ids, versions) = (ids.as_string::<i32>(), versions.as_primitive::<Int64Type>());
+        for row in (0..batch.num_rows()).filter(|row| actions.is_valid(*row) && ids.is_valid(*row))
+        {
+            // Newest first.
+            newest
+                .entry(ids.value(row).to_owned())
+                .or_insert_with(|| versions.value(row));
+        }
+    }
+    Ok(newest)
 }
 
 /// The rows of the kernel's data; its default engine has Arrow beneath.
@@ -568,4 +581,26 @@ fn uuid() -> Result<String> {
 /// The folder of a table's log.
 pub(super) fn log_folder(table_folder: &Path) -> PathBuf {
     table_folder.join("_delta_log")
+}
+
+/// The file of a commit.
+pub(super) fn commit_path(table_folder: &Path, version: u64) -> PathBuf {
+    log_folder(table_folder).join(format!("{version:020}.json"))
+}
+
+/// The versions of the commits in a log, in order.
+pub(super) fn commit_versions(table_folder: &Path) -> Result<Vec<u64>> {
+    let folder = log_folder(table_folder);
+    let mut versions = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+        let name = entry.map_err(Error::io("list", &folder))?.file_name();
+        let version = name.to_str().and_then(|name| name.strip_suffix(".json"));
+        versions.extend(
+            version
+                .filter(|version| version.len() == 20)
+                .and_then(|version| version.parse::<u64>().ok()),
+        );
+    }
+    versions.sort_unstable();
+    Ok(versions)
 }

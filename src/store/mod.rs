@@ -14,16 +14,21 @@
 //! [`StoreWriter`] takes rows and commits them; [`Store::provider`] and [`Store::register`] let DataFusion read them.
 //! Retention, compaction and erasure are not here.
 
+mod cache;
 mod commit;
 mod data_file;
 mod disk;
 mod durable;
+mod info;
 mod layout;
 mod log;
 mod provider;
 mod snapshot;
 mod sort;
 mod statistics;
+mod system;
+mod tail;
+mod verify;
 mod writer;
 
 use std::collections::HashMap;
@@ -40,14 +45,18 @@ use log::{DeltaLog, TableLog};
 
 pub use commit::{Outcome, TableCommit};
 pub use data_file::DataFile;
+pub use info::{StoreInfo, TableInfo};
 pub use layout::Partition;
 pub use log::Operation;
 pub use snapshot::{FileEntry, TableSnapshot};
 pub use statistics::{Bound, ColumnStatistics};
+pub use verify::{Problem, VerifyReport};
 pub use writer::{StoreWriter, WriteOptions};
 
 /// A checkpoint of a table's log is written after as many commits.
 pub(crate) const CHECKPOINT_INTERVAL: u64 = 50;
+/// As much may be read on top of a saved snapshot: files, with some for a commit.
+const UNSAVED: usize = 128;
 /// Marks a folder as a store.
 const MARKER: &str = "inferwatch.json";
 /// What the marker says of the layout of the folder.
@@ -61,6 +70,7 @@ struct Inner {
     root: PathBuf,
     secret: [u8; 32],
     snapshots: Mutex<HashMap<Table, Arc<TableSnapshot>>>,
+    warnings: Mutex<Vec<String>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -108,6 +118,7 @@ impl Store {
             root,
             secret,
             snapshots: Mutex::default(),
+            warnings: Mutex::default(),
         })))
     }
 
@@ -138,6 +149,11 @@ impl Store {
         &self.0.secret
     }
 
+    /// What was found and mended since this was last asked, for a person to read.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.warnings.lock().expect("no thread panics with it"))
+    }
+
     /// A table as it is now. A table that was never written is empty.
     ///
     /// # Errors
@@ -149,14 +165,9 @@ impl Store {
     /// Takes rows to commit them.
     ///
     /// # Errors
-    /// When the folder for spilled rows cannot be made.
+    /// When another writer holds the store, and both ask to be the only one; when rows could not be spilled.
     pub fn writer(&self, options: WriteOptions) -> Result<StoreWriter> {
-        let folder = options
-            .spill_folder
-            .clone()
-            .unwrap_or_else(|| self.spill_folder());
-        disk::create_folder(&folder, Access::Private)?;
-        Ok(StoreWriter::new(self.clone(), options))
+        StoreWriter::new(self.clone(), options)
     }
 
     /// The table for DataFusion; each query sees the newest version.
@@ -164,13 +175,16 @@ impl Store {
         Arc::new(provider::StoreTable::new(self.clone(), table))
     }
 
-    /// Registers every table.
+    /// Registers every table, and the system tables `partitions`, `files` and `ingests`.
     ///
     /// # Errors
     /// When the context has no place for them.
     pub fn register(&self, context: &SessionContext) -> Result<()> {
         for table in Table::ALL {
             context.register_table(table.name(), self.provider(table))?;
+        }
+        for table in system::SystemTable::all(self) {
+            context.register_table(table.name(), Arc::new(table))?;
         }
         Ok(())
     }
@@ -191,12 +205,14 @@ impl Store {
         self.0.root.join("spill")
     }
 
-    fn log(&self, table: Table) -> Result<Box<dyn TableLog>> {
-        let log = DeltaLog::new(table, self.table_folder(table))?;
-        Ok(Box::new(log))
+    fn log(&self, table: Table) -> Box<dyn TableLog> {
+        Box::new(DeltaLog::new(table, self.table_folder(table)))
     }
 
+    /// The newest version of a table, by the shortest way: what is known, else what was saved, with the commits since
+    /// on top, else the log.
     fn refresh(&self, table: Table) -> Result<Arc<TableSnapshot>> {
+        let folder = self.table_folder(table);
         let known = self
             .0
             .snapshots
@@ -204,30 +220,87 @@ impl Store {
             .expect("no thread panics with it")
             .get(&table)
             .cloned();
-        if let Some(known) = known
+        if let Some(known) = &known
             && let Some(version) = known.version()
+            && !log::commit_path(&folder, version + 1).exists()
         {
-            let next = log::log_folder(&self.table_folder(table))
-                .join(format!("{:020}.json", version + 1));
-            if !next.exists() {
-                return Ok(known);
-            }
+            return Ok(Arc::clone(known));
         }
-        let snapshot = self
-            .log(table)?
-            .read()?
-            .unwrap_or_else(|| TableSnapshot::absent(table));
-        let snapshot = Arc::new(snapshot);
-        self.remember(Arc::clone(&snapshot));
-        Ok(snapshot)
+        if !log::log_folder(&folder).is_dir() {
+            return Ok(Arc::new(TableSnapshot::absent(table)));
+        }
+        let followed = match known.filter(|known| known.version().is_some()) {
+            Some(known) => tail::follow(&known, &folder)?,
+            None => match cache::load(table, &folder) {
+                Some(saved) => tail::follow(&saved, &folder)?,
+                None => None,
+            },
+        };
+        let snapshot = match followed {
+            Some(snapshot) => snapshot,
+            None => {
+                self.set_torn_commit_aside(table)?;
+                match self.log(table).read()? {
+                    Some(snapshot) => {
+                        cache::save(&snapshot, &folder);
+                        snapshot
+                    }
+                    None => TableSnapshot::absent(table),
+                }
+            }
+        };
+        Ok(self.remember(snapshot))
     }
 
-    fn remember(&self, snapshot: Arc<TableSnapshot>) {
+    /// Keeps a version for whoever asks next, in this process and, now and then, in the next.
+    fn remember(&self, snapshot: TableSnapshot) -> Arc<TableSnapshot> {
+        let snapshot = if snapshot.unsaved() > UNSAVED {
+            cache::save(&snapshot, &self.table_folder(snapshot.table()));
+            Arc::new(snapshot.saved())
+        } else {
+            Arc::new(snapshot)
+        };
+        let mut known = self.0.snapshots.lock().expect("no thread panics with it");
+        known.insert(snapshot.table(), Arc::clone(&snapshot));
+        snapshot
+    }
+
+    /// See [`Self::take_warnings`].
+    fn warn(&self, warning: String) {
         self.0
-            .snapshots
+            .warnings
             .lock()
             .expect("no thread panics with it")
-            .insert(snapshot.table(), snapshot);
+            .push(warning);
+    }
+
+    /// A crash may leave a commit's file whose bytes never reached the disk. Nobody was told that it had succeeded,
+    /// and while it is there no log can be read.
+    fn set_torn_commit_aside(&self, table: Table) -> Result<()> {
+        let folder = self.table_folder(table);
+        let Some(newest) = log::commit_versions(&folder)?.pop() else {
+            return Ok(());
+        };
+        let path = log::commit_path(&folder, newest);
+        let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        if !tail::is_torn(&text) {
+            return Ok(());
+        }
+        let aside =
+            path.with_file_name(format!(".torn-{newest:020}-{}.json", disk::random_name()?));
+        match std::fs::rename(&path, &aside) {
+            Ok(()) => disk::sync_parent(&path)?,
+            // Somebody else was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("rename", &path)(error)),
+        }
+        self.warn(format!(
+            "table `{}`: commit {newest} was cut off by a crash before it was acknowledged; it is now `{}`, and what \
+             it was to add can be ingested again",
+            table.name(),
+            aside.display()
+        ));
+        Ok(())
     }
 }
 

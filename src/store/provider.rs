@@ -85,7 +85,8 @@ impl StoreTable {
         // Rows that a filter on a narrow column drops are never decoded in the wide ones.
         options.global.pushdown_filters = true;
         options.global.reorder_filters = true;
-        let mut source = ParquetSource::new(Arc::clone(&self.schema))
+        // The planner hands it the filters itself.
+        let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_BYTES)
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
@@ -100,17 +101,21 @@ impl StoreTable {
         MetricBuilder::new(source.metrics())
             .global_counter("files_in_scan")
             .add(chosen.len());
-        if let Some(predicate) = predicate {
-            source = source.with_predicate(predicate);
-        }
         let groups = self.file_groups(&snapshot, &chosen, state.config().target_partitions())?;
+        // Rows are in order within a file. DataFusion would prove it for files one after the other as well, by their
+        // smallest and largest values, but without a thought for nulls, which come last in each.
+        let ordering = match groups.iter().all(|group| group.len() <= 1) {
+            true => self.ordering()?.into_iter().collect(),
+            false => Vec::new(),
+        };
         let config =
             FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
                 .with_statistics(self.statistics(&snapshot, &chosen)?)
-                .with_output_ordering(self.ordering()?.into_iter().collect())
+                .with_output_ordering(ordering)
                 .with_file_groups(groups)
                 .with_projection_indices(projection.cloned())?
-                .with_limit(limit)
+                // With a filter, what the scan gives is not yet what the query asks for.
+                .with_limit(limit.filter(|_| filters.is_empty()))
                 .build();
         Ok(DataSourceExec::from_data_source(config))
     }

@@ -1,14 +1,16 @@
 //! One version of a table: its files with their statistics, as columns, and the application transactions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{
+    DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
+};
 
 use crate::error::Result;
 use crate::schema::Table;
@@ -22,7 +24,71 @@ pub struct TableSnapshot {
     table: Table,
     version: Option<u64>,
     files: RecordBatch,
-    transactions: HashMap<String, i64>,
+    transactions: Transactions,
+    /// How much a cold process would have to read on top of what was saved last.
+    unsaved: usize,
+}
+
+/// Versions by application. Queries need none, and there may be one for every file ever read: so those of the log are
+/// kept as columns, and become a map only when somebody asks.
+#[derive(Debug)]
+struct Transactions {
+    columns: RecordBatch,
+    newer: HashMap<String, i64>,
+    all: OnceLock<HashMap<String, i64>>,
+}
+
+impl Transactions {
+    fn new(columns: RecordBatch, newer: HashMap<String, i64>) -> Transactions {
+        Transactions {
+            columns,
+            newer,
+            all: OnceLock::new(),
+        }
+    }
+
+    fn all(&self) -> &HashMap<String, i64> {
+        self.all.get_or_init(|| {
+            let ids = self.columns.column(0).as_string::<i32>();
+            let versions = self.columns.column(1).as_primitive::<Int64Type>();
+            let older = ids
+                .iter()
+                .flatten()
+                .map(str::to_owned)
+                .zip(versions.values().iter().copied());
+            let mut all: HashMap<String, i64> = older.collect();
+            all.extend(
+                self.newer
+                    .iter()
+                    .map(|(id, version)| (id.clone(), *version)),
+            );
+            all
+        })
+    }
+}
+
+/// The columns of a list of transactions.
+pub(super) fn transactions_schema() -> SchemaRef {
+    let fields = [
+        ("application", DataType::Utf8),
+        ("version", DataType::Int64),
+    ];
+    Schema::new(
+        fields
+            .map(|(name, data_type)| Field::new(name, data_type, false))
+            .to_vec(),
+    )
+    .into()
+}
+
+/// Transactions as the columns of their list.
+pub(super) fn transaction_columns(transactions: &HashMap<String, i64>) -> Result<RecordBatch> {
+    let ids = StringArray::from_iter_values(transactions.keys());
+    let versions = Int64Array::from_iter_values(transactions.values().copied());
+    Ok(RecordBatch::try_new(
+        transactions_schema(),
+        vec![Arc::new(ids), Arc::new(versions)],
+    )?)
 }
 
 const PATH: usize = 0;
@@ -66,21 +132,27 @@ impl TableSnapshot {
             table,
             version: None,
             files: RecordBatch::new_empty(files_schema(table)),
-            transactions: HashMap::new(),
+            transactions: Transactions::new(
+                RecordBatch::new_empty(transactions_schema()),
+                HashMap::new(),
+            ),
+            unsaved: 0,
         }
     }
 
+    /// A version with its files and transactions, as [`encode`] and [`transaction_columns`] give them.
     pub(super) fn new(
         table: Table,
         version: u64,
         files: RecordBatch,
-        transactions: HashMap<String, i64>,
+        transactions: RecordBatch,
     ) -> TableSnapshot {
         TableSnapshot {
             table,
             version: Some(version),
             files,
-            transactions,
+            transactions: Transactions::new(transactions, HashMap::new()),
+            unsaved: 0,
         }
     }
 
@@ -116,7 +188,26 @@ impl TableSnapshot {
 
     /// The newest version that each application has committed.
     pub fn transactions(&self) -> &HashMap<String, i64> {
-        &self.transactions
+        self.transactions.all()
+    }
+
+    /// The transactions as columns.
+    pub(super) fn encode_transactions(&self) -> Result<RecordBatch> {
+        if self.transactions.newer.is_empty() {
+            return Ok(self.transactions.columns.clone());
+        }
+        transaction_columns(self.transactions.all())
+    }
+
+    /// How much a cold process would have to read on top of what was saved last: one for a file, some for a commit.
+    pub(super) fn unsaved(&self) -> usize {
+        self.unsaved
+    }
+
+    /// The same, now that it is saved.
+    pub(super) fn saved(mut self) -> TableSnapshot {
+        self.unsaved = 0;
+        self
     }
 
     /// The file at a position below [`Self::len`].
@@ -170,9 +261,15 @@ impl TableSnapshot {
         if !added.is_empty() {
             files = concat_batches(&files.schema(), [&files, &encode(self.table, added)?])?;
         }
-        let mut all = self.transactions.clone();
-        all.extend(transactions);
-        Ok(TableSnapshot::new(self.table, version, files, all))
+        let mut newer = self.transactions.newer.clone();
+        newer.extend(transactions);
+        Ok(TableSnapshot {
+            table: self.table,
+            version: Some(version),
+            files,
+            transactions: Transactions::new(self.transactions.columns.clone(), newer),
+            unsaved: self.unsaved + added.len() + removed.len() + 8,
+        })
     }
 
     fn integers(&self, column: usize) -> &Int64Array {
@@ -242,11 +339,28 @@ impl<'a> FileEntry<'a> {
         }
     }
 
+    /// What the log says of each of [`Table::statistics_columns`].
+    pub(super) fn statistics(&self) -> Vec<ColumnStatistics> {
+        let columns = self.snapshot.table.statistics_columns().iter().map(|name| {
+            let [min, max, nulls] = self
+                .snapshot
+                .column(name)
+                .expect("every one of them is in the list");
+            let nulls = nulls.as_primitive::<Int64Type>();
+            ColumnStatistics {
+                min: bound_at(min, self.index),
+                max: bound_at(max, self.index),
+                nulls: nulls.is_valid(self.index).then(|| nulls.value(self.index)),
+            }
+        });
+        columns.collect()
+    }
+
     /// First and last time of its rows in microseconds, rounded outwards to milliseconds.
     pub fn time_range(&self) -> Option<(i64, i64)> {
         let [min, max, _] = self.snapshot.column(self.snapshot.table.time_column())?;
         let value = |column: &ArrayRef| {
-            let column = column.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+            let column = column.as_primitive::<TimestampMicrosecondType>();
             column
                 .is_valid(self.index)
                 .then(|| column.value(self.index))
@@ -297,6 +411,31 @@ pub(super) fn encode(table: Table, files: &[DataFile]) -> Result<RecordBatch> {
         )));
     }
     Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+/// A bound from an array of bounds.
+fn bound_at(column: &ArrayRef, index: usize) -> Option<Bound> {
+    if column.is_null(index) {
+        return None;
+    }
+    match column.data_type() {
+        DataType::Utf8 => Some(Bound::Text(
+            column.as_string::<i32>().value(index).to_owned(),
+        )),
+        DataType::Int64 => Some(Bound::Int(column.as_primitive::<Int64Type>().value(index))),
+        DataType::Int32 => Some(Bound::Int(
+            column.as_primitive::<Int32Type>().value(index).into(),
+        )),
+        DataType::Float64 => Some(Bound::Float(
+            column.as_primitive::<Float64Type>().value(index),
+        )),
+        DataType::Timestamp(_, _) => Some(Bound::Time(
+            column
+                .as_primitive::<TimestampMicrosecondType>()
+                .value(index),
+        )),
+        _ => None,
+    }
 }
 
 /// Bounds as an array of a column's type; one of another kind than the column's is as good as none.

@@ -143,7 +143,6 @@ impl Sorter {
                 let rows = periods
                     .entry(time.div_euclid(span))
                     .or_insert_with(|| MemoryRows {
-                        table: self.table,
                         shared: Arc::clone(&shared),
                         positions: Vec::new(),
                     });
@@ -226,13 +225,13 @@ fn row_bytes(batch: &RecordBatch) -> Vec<usize> {
 }
 
 /// The sort key of rows, as bytes that compare as the rows do.
-struct Keys {
+pub(super) struct Keys {
     columns: Vec<usize>,
     converter: RowConverter,
 }
 
 impl Keys {
-    fn new(table: Table) -> Result<Keys> {
+    pub(super) fn new(table: Table) -> Result<Keys> {
         let schema = table.schema();
         let columns = layout::sort_columns(table);
         let nulls_last = arrow::compute::SortOptions {
@@ -248,7 +247,7 @@ impl Keys {
         })
     }
 
-    fn rows(&self, batch: &RecordBatch) -> Result<Rows> {
+    pub(super) fn rows(&self, batch: &RecordBatch) -> Result<Rows> {
         let columns: Vec<ArrayRef> = self
             .columns
             .iter()
@@ -317,7 +316,6 @@ struct MemoryBatches {
 
 /// Rows of one period among those in memory.
 pub(super) struct MemoryRows {
-    table: Table,
     shared: Arc<MemoryBatches>,
     positions: Vec<(usize, usize)>,
 }
@@ -358,7 +356,6 @@ impl MemoryRows {
         let rows: usize = self.shared.batches.iter().map(RecordBatch::num_rows).sum();
         let step = (BATCH_BYTES * 4 * rows / bytes.max(1)).clamp(16, BATCH_ROWS);
         let mut next = 0;
-        let table = self.table;
         std::iter::from_fn(move || {
             let positions = &self.positions[next..self.positions.len().min(next + step)];
             if positions.is_empty() {
@@ -366,11 +363,6 @@ impl MemoryRows {
             }
             next += positions.len();
             let references: Vec<&RecordBatch> = self.shared.batches.iter().collect();
-            debug_assert!(
-                references
-                    .iter()
-                    .all(|batch| batch.num_columns() == table.schema().fields().len())
-            );
             Some(interleave_record_batch(&references, positions).map_err(Into::into))
         })
     }
@@ -438,15 +430,18 @@ impl Seek for SharedFile {
 /// Rows of one period in spilled runs.
 pub(super) struct SpilledRows {
     table: Table,
-    segments: Vec<(Arc<Run>, Range<usize>)>,
+    segments: Vec<Segment>,
 }
+
+/// Some batches of a run.
+type Segment = (Arc<Run>, Range<usize>);
 
 /// Every period of some runs, with where its rows are.
 fn merged_periods(
     table: Table,
     runs: &[Arc<Run>],
 ) -> impl Iterator<Item = (i64, PeriodRows)> + use<> {
-    let mut periods: BTreeMap<i64, Vec<(Arc<Run>, Range<usize>)>> = BTreeMap::new();
+    let mut periods: BTreeMap<i64, Vec<Segment>> = BTreeMap::new();
     for run in runs {
         for (period, range) in &run.segments {
             periods
@@ -494,7 +489,7 @@ impl Cursor {
 }
 
 impl Merge {
-    fn new(table: Table, segments: &[(Arc<Run>, Range<usize>)]) -> Result<Merge> {
+    fn new(table: Table, segments: &[Segment]) -> Result<Merge> {
         let keys = Keys::new(table)?;
         let mut cursors = Vec::new();
         for (run, range) in segments {

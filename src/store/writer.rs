@@ -1,10 +1,12 @@
 //! Rows in, files out, and one commit: the writing side of a store.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::partition;
@@ -14,7 +16,7 @@ use crate::schema::{Layout, Table};
 use crate::store::Store;
 use crate::store::commit::{self, TableChange, TableCommit};
 use crate::store::data_file::{DataFile, PartitionWriter, Unsynced};
-use crate::store::disk;
+use crate::store::disk::{self, Access};
 use crate::store::layout::{self, Partition};
 use crate::store::log::Operation;
 use crate::store::sort::{PeriodRows, Sorter};
@@ -33,6 +35,11 @@ pub struct WriteOptions {
     pub min_partition_rows: u64,
     /// Threads that sort and encode.
     pub threads: usize,
+    /// Hold the store against other writers that ask for the same, for as long as the writer lives: an ingest, whose
+    /// work would be in vain if another did it too. Commits follow one another in any case.
+    pub exclusive: bool,
+    /// How long to wait for a writer that holds the store.
+    pub lock_timeout: Duration,
 }
 
 impl Default for WriteOptions {
@@ -43,6 +50,8 @@ impl Default for WriteOptions {
             max_partitions_per_hour: 64,
             min_partition_rows: 1_000,
             threads: thread::available_parallelism().map_or(2, usize::from),
+            exclusive: false,
+            lock_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -54,18 +63,30 @@ pub struct StoreWriter {
     store: Store,
     options: WriteOptions,
     sorters: HashMap<Table, Sorter>,
+    /// Held, not read.
+    _lock: Option<File>,
 }
 
 /// Caller and model.
 type Pair = (Option<String>, Option<String>);
 
 impl StoreWriter {
-    pub(super) fn new(store: Store, options: WriteOptions) -> StoreWriter {
-        StoreWriter {
+    pub(super) fn new(store: Store, options: WriteOptions) -> Result<StoreWriter> {
+        let lock = match options.exclusive {
+            true => Some(commit::lock(
+                &store.lock_path("writer"),
+                options.lock_timeout,
+            )?),
+            false => None,
+        };
+        let writer = StoreWriter {
             store,
             options,
             sorters: HashMap::new(),
-        }
+            _lock: lock,
+        };
+        disk::create_folder(&writer.spill_folder(), Access::Private)?;
+        Ok(writer)
     }
 
     /// Adds rows. The batch has the table's schema.
@@ -113,13 +134,19 @@ impl StoreWriter {
     ///
     /// # Errors
     /// When some, but not all, of the applications are at their version already; when a file cannot be written; when
-    /// a log is damaged. Whatever the error, the rows are gone from the writer and nothing was committed, or the
-    /// whole will be.
+    /// a log is damaged. Whatever the error, the rows are gone from the writer, and nothing was committed or the
+    /// whole will be; data files may be left over that no log names.
     pub fn commit_to(
         &mut self,
         anchor: Table,
         transactions: &[(String, i64)],
     ) -> Result<Vec<TableCommit>> {
+        let changes = self.stage(anchor)?;
+        commit::commit(&self.store, anchor, changes, transactions)
+    }
+
+    /// Writes the files of every table that has rows, and says what to commit.
+    pub(super) fn stage(&mut self, anchor: Table) -> Result<Vec<TableChange>> {
         let mut changes = Vec::new();
         for table in Table::ALL {
             let sorter = self
@@ -143,7 +170,7 @@ impl StoreWriter {
                 });
             }
         }
-        commit::commit(&self.store, anchor, changes, transactions)
+        Ok(changes)
     }
 
     fn spill_folder(&self) -> PathBuf {
@@ -174,6 +201,12 @@ impl StoreWriter {
         periods.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.weight()));
         let threads = self.options.threads.clamp(1, periods.len().max(1));
         let folder = self.store.table_folder(table);
+        let access = if table.is_restricted() {
+            Access::Private
+        } else {
+            Access::Shared
+        };
+        disk::create_folder(&folder, access)?;
         let syncer = Syncer::new(&folder);
         let next = Mutex::new(periods.into_iter());
         let results: Vec<Result<Vec<DataFile>>> = thread::scope(|scope| {
@@ -237,7 +270,7 @@ impl StoreWriter {
         let mut current: Option<PartitionWriter<'_>> = None;
         for batch in rows.sorted()? {
             let batch = batch?;
-            let keys = [caller, model].map(|column| batch.column(column).clone());
+            let keys = [caller, model].map(|column| Arc::clone(batch.column(column)));
             let callers = keys[0].as_string::<i32>();
             let models = keys[1].as_string::<i32>();
             let mut pending = 0..0;

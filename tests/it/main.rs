@@ -1,3 +1,7 @@
 //! Integration tests: one binary, a module per topic.
 
+mod cli;
+mod repl;
+mod rules;
+mod slt;
 mod store;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, LargeStringArray,
-    ListArray, StringArray, StringViewArray,
+    ListArray, StringArray, StringViewArray, StringViewBuilder,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -26,9 +26,13 @@ fn aggregates(criterion: &mut Criterion) {
         .map(|_| format!("provider/model-{}", random.random_range(0..40)))
         .collect();
     let texts = || models.iter().map(|model| Some(model.as_str()));
-    let layouts: [(&str, ArrayRef); 5] = [
+    // As the Parquet reader makes them: rows of one value share its bytes.
+    let mut shared = StringViewBuilder::new().with_deduplicate_strings();
+    models.iter().for_each(|model| shared.append_value(model));
+    let layouts: [(&str, ArrayRef); 6] = [
         ("utf8", Arc::new(StringArray::from_iter(texts()))),
         ("large_utf8", Arc::new(LargeStringArray::from_iter(texts()))),
+        ("utf8_view_shared", Arc::new(shared.finish())),
         ("utf8_view", Arc::new(StringViewArray::from_iter(texts()))),
         (
             "dictionary",
@@ -67,7 +71,7 @@ fn aggregates(criterion: &mut Criterion) {
             &groups,
         );
     }
-    let counts = [Arc::clone(&layouts[4].1)];
+    let counts = [Arc::clone(&layouts[5].1)];
     aggregate(
         criterion,
         "entropy_counts/int64",

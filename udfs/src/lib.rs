@@ -46,7 +46,7 @@ pub fn register_all(registry: &mut dyn FunctionRegistry) -> Result<()> {
     let scalars = [
         scalar::statistics_udfs(),
         scalar::text_udfs(),
-        // injection::udfs(),
+        injection::udfs(),
     ];
     for function in scalars.into_iter().flatten() {
         registry.register_udf(function)?;

@@ -173,7 +173,7 @@ impl Completer {
                 );
             }
         }
-        if named.is_empty() && qualifier.is_none() {
+        if named.is_empty() {
             columns.extend(
                 Table::Calls
                     .schema()
@@ -373,6 +373,8 @@ mod tests {
         let sql = "SELECT p.b| FROM people p JOIN orders AS o ON true";
         assert_eq!(offers(sql), ["birth_year"]);
         assert_eq!(offers("SELECT people.n| FROM people"), ["name"]);
+        // Before the table is named, it is most likely `calls`.
+        assert_eq!(offers("SELECT c.calle|"), ["caller"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::Documentation;
 
@@ -18,12 +19,12 @@ pub(super) async fn columns(engine: &Engine, table: &str) -> anyhow::Result<Reco
         described
             .iter()
             .find(|(name, _)| *name == column)
-            .map(|(_, text)| (*text).to_string())
+            .map(|(_, text)| text.trim().to_string())
     };
     let rows = schema.fields().iter().map(|field| {
         [
             Some(field.name().clone()),
-            Some(field.data_type().to_string()),
+            Some(type_name(field.data_type())),
             Some(if field.is_nullable() { "" } else { "not null" }.to_string()),
             text(field.name()),
         ]
@@ -36,6 +37,29 @@ pub(super) async fn columns(engine: &Engine, table: &str) -> anyhow::Result<Reco
     } else {
         batch
     })
+}
+
+/// A type as a reader of SQL thinks of it: how strings and lists are laid out in memory is left out.
+fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_string(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "binary".to_string(),
+        DataType::Timestamp(_, None) => "timestamp".to_string(),
+        DataType::Timestamp(_, Some(zone)) => format!("timestamp {zone}"),
+        DataType::Date32 | DataType::Date64 => "date".to_string(),
+        DataType::Dictionary(_, value) => type_name(value),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            format!("{}[]", type_name(item.data_type()))
+        }
+        DataType::Struct(fields) => {
+            let members: Vec<String> = fields
+                .iter()
+                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
+                .collect();
+            format!("struct({})", members.join(", "))
+        }
+        other => other.to_string().to_lowercase(),
+    }
 }
 
 /// Tables and views of the current schema.
@@ -163,6 +187,8 @@ fn batch<const N: usize>(
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::{Field, TimeUnit};
+
     use super::*;
 
     #[test]
@@ -171,6 +197,19 @@ mod tests {
         assert!(fits("rolling_zscore", "roll*") && !fits("rolling_zscore", "zscore*"));
         assert!(fits("rolling_zscore", "*_z*e") && !fits("rolling_zscore", "*_z*x"));
         assert!(fits("abs", "") && fits("abs", "*"));
+    }
+
+    #[test]
+    fn types_are_named_without_their_layout() {
+        let text = Arc::new(Field::new("a", DataType::Utf8View, true));
+        assert_eq!(type_name(&DataType::List(Arc::clone(&text))), "text[]");
+        let members = DataType::Struct(vec![text].into());
+        assert_eq!(type_name(&members), "struct(a text)");
+        let dictionary = DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into());
+        assert_eq!(type_name(&dictionary), "text");
+        let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        assert_eq!(type_name(&time), "timestamp UTC");
+        assert_eq!(type_name(&DataType::Decimal128(10, 2)), "decimal128(10, 2)");
     }
 
     #[test]

@@ -168,9 +168,7 @@ impl Shell<'_> {
         if let Target::Memory(text) = screen {
             pager::show(&text)?;
         }
-        if self.timing {
-            output::note(&summary(written, elapsed));
-        } else if written.is_some_and(|written| written.is_cut) {
+        if self.timing || written.is_some_and(|written| written.is_cut) {
             output::note(&summary(written, elapsed));
         }
         Ok(())

@@ -75,11 +75,11 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
         event_time: frame.time,
         event_id: match frame.correlation_id {
             // Deliveries repeat, and the parts of one deployment share a correlation id: the resource tells them apart.
-            Some(correlation) => record.format(format_args!(
-                "{correlation}:{folded}:{}:{}",
-                result.unwrap_or_default().to_ascii_lowercase(),
-                resource.to_ascii_lowercase()
-            )),
+            Some(correlation) => {
+                let result = result.unwrap_or_default();
+                let id = record.format(format_args!("{correlation}:{action}:{result}:{resource}"));
+                lower(record, id)
+            }
             None => "",
         },
         source_format: "azure.activity",

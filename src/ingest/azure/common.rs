@@ -1,14 +1,17 @@
 //! The frame that all Azure logs share, under the names of storage, Event Hub and Log Analytics.
 
 use crate::ingest::address;
+use crate::ingest::body::open::open;
+use crate::ingest::body::parts::{Turn, scrub_into};
 use crate::ingest::json::Value;
-use crate::ingest::record::Reject;
+use crate::ingest::record::{CallRow, Direction, PartType, Reject};
 use crate::schema::{Call, Micros};
 
 /// A call of an hour is one that nobody waited for; a day is no duration of a call.
 pub(super) const LONGEST_MS: f64 = 86_400_000.0;
 
 /// A record with its common fields read.
+#[derive(Clone, Copy)]
 pub(super) struct Frame<'a> {
     pub(super) record: Value<'a>,
     /// `properties`, where it could be read as an object.
@@ -42,10 +45,11 @@ impl<'a> Frame<'a> {
         let properties = ["properties", "properties_s", "Properties_d"]
             .iter()
             .find_map(|key| record.get(key)?.object());
+        let logged = record.text_of(&["SubscriptionId", "_SubscriptionId"], "cloud_account_id");
         let subscription = resource_id
             .and_then(|id| segment_after(id, "subscriptions"))
-            .map(|id| lower(record, id))
-            .or_else(|| record.text_of(&["SubscriptionId", "_SubscriptionId"], "cloud_account_id"));
+            .or(logged)
+            .map(|id| lower(record, id));
         Ok(Frame {
             record,
             properties,
@@ -56,6 +60,43 @@ impl<'a> Frame<'a> {
             subscription,
             correlation_id: record.text_of(&["correlationId", "CorrelationId"], "correlation_id"),
         })
+    }
+
+    /// The same record where its properties are no object but may hold texts of a call: cut, or in a list. They are read
+    /// as far as they go; what else stands there comes with it. `None` when all is well.
+    pub(super) fn repaired(&self) -> Option<(Frame<'a>, Vec<Value<'a>>)> {
+        if self.properties.is_some() {
+            return None;
+        }
+        let broken = ["properties", "properties_s"]
+            .iter()
+            .find_map(|key| self.record.get(key))?;
+        let opened = open(broken);
+        let mut values = opened.values.into_iter();
+        let properties = values.next();
+        let mut rest: Vec<_> = values.chain(opened.loose).collect();
+        if properties.is_none() && rest.is_empty() {
+            rest.push(broken);
+        }
+        for value in &rest {
+            value.mark("content");
+        }
+        let frame = Frame {
+            properties,
+            ..*self
+        };
+        Some((frame, rest))
+    }
+
+    /// Takes what may be prose out of all properties but the `read` ones and makes it parts: a gateway's log has bodies,
+    /// and newer ones may have them elsewhere.
+    pub(super) fn scrub(&self, read: &[&str], row: &mut CallRow<'a>) {
+        let turn = Turn::new(Direction::Input, None, 0);
+        for (key, value) in self.properties.into_iter().flat_map(Value::entries) {
+            if !read.iter().any(|known| known.eq_ignore_ascii_case(key)) {
+                scrub_into(value.structure(), turn, PartType::Raw, row);
+            }
+        }
     }
 
     /// Whether this is an event of the activity log: its operations are named `Provider/type/verb`.
@@ -89,6 +130,9 @@ impl<'a> Frame<'a> {
     pub(super) fn text(&self, names: &[&str], column: &'static str) -> Option<&'a str> {
         names.iter().find_map(|name| {
             let found = self.property(name)?;
+            if found.as_str() == Some("") {
+                found.mark("-");
+            }
             let text = found.as_text()?;
             found.mark(column);
             Some(text)

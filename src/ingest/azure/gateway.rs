@@ -4,8 +4,7 @@
 
 use super::common::{Frame, outcome, segment_after};
 use crate::ingest::body;
-use crate::ingest::body::open::open;
-use crate::ingest::body::parts::{Turn, code, scrub_into, warn};
+use crate::ingest::body::parts::{Turn, code, code_at, scrub_into, warn};
 use crate::ingest::json::Value;
 use crate::ingest::record::{CallRow, Direction, PartType, Rows};
 use crate::ingest::{guardrail, names, tokens};
@@ -28,7 +27,30 @@ const MODEL_PATHS: [&str; 13] = [
     ":generatecontent",
 ];
 
+/// Properties that are read one by one, whatever is in them.
+const READ: [&str; 17] = [
+    "requestBody",
+    "responseBody",
+    "backendRequestBody",
+    "backendResponseBody",
+    "requestHeaders",
+    "responseHeaders",
+    "backendRequestHeaders",
+    "backendResponseHeaders",
+    "url",
+    "backendUrl",
+    "lastError",
+    "errors",
+    "lastErrorMessage",
+    "traceRecords",
+    "userId",
+    "apimSubscriptionId",
+    "operationId",
+];
+
 pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
+    let repaired = frame.repaired();
+    let frame = repaired.as_ref().map_or(frame, |(frame, _)| frame);
     let url = frame.property("url").and_then(Value::as_str);
     let path = url.map(path_of).unwrap_or_default().to_ascii_lowercase();
     let backend = frame
@@ -48,9 +70,13 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
         ..CallRow::default()
     };
     bodies(frame, &path, request, response, &mut row);
+    if let Some((_, rest)) = &repaired {
+        unreadable(rest, &mut row);
+    }
     headers(frame, &mut row.call);
     address(frame, url, &mut row);
     last_error(frame, &mut row);
+    frame.scrub(&READ, &mut row);
     let call = &mut row.call;
     caller(frame, call);
     let status = frame.status(&["responseCode"]);
@@ -68,18 +94,28 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
     call.response_bytes = frame.count(&["responseSize"], "response_bytes");
     call.cache_hit = cache(frame);
     let by_path = if path.is_empty() { &backend } else { &path };
+    // The record's own operation says no more than that it is a log of a gateway.
+    call.operation_raw = frame.text(&["operationId"], "operation_raw");
     call.operation = Some(match names::operation(by_path) {
-        "other" => names::operation(
-            frame
-                .text(&["operationId"], "operation_raw")
-                .unwrap_or_default(),
-        ),
+        "other" => names::operation(call.operation_raw.unwrap_or_default()),
         known => known,
     });
     model(call);
     tokens::complete(call);
     guardrail::settle(call);
     rows.calls.push(row);
+}
+
+/// Notes that the properties were cut, and keeps the texts that stood beside them.
+pub(super) fn unreadable<'a>(rest: &[Value<'a>], row: &mut CallRow<'a>) {
+    warn(&mut row.call, "unreadable_properties");
+    row.call.content_state = Some("truncated");
+    for value in rest {
+        Turn::new(Direction::Input, None, 0).leaves(row, PartType::Raw, *value);
+    }
+    if let Some(part) = row.parts.last_mut() {
+        part.truncated = true;
+    }
 }
 
 /// Whether a body asks a model, where the address does not tell.
@@ -103,6 +139,8 @@ fn bodies<'a>(
         (body::openai::request, body::openai::response)
     };
     if let Some(body) = request {
+        // Not every vendor's body names its model; here they all do.
+        row.call.model = code_at(body, "model", "model");
         read_request(body, row);
     }
     if let Some(body) = response {
@@ -118,19 +156,6 @@ fn bodies<'a>(
         if let Some(body) = frame.property(name) {
             body.mark("content");
         }
-    }
-    // Properties that cannot be read may still hold bodies.
-    if frame.properties.is_none()
-        && let Some(broken) = ["properties", "properties_s"]
-            .iter()
-            .find_map(|key| frame.record.get(key))
-    {
-        let opened = open(broken);
-        for value in opened.values {
-            Turn::new(Direction::Input, Some("user"), 0).leaves(row, PartType::Raw, value);
-        }
-        warn(&mut row.call, "unreadable_properties");
-        broken.mark("content");
     }
     let cut_by_gateway = frame.property("truncated").is_some_and(|truncated| {
         truncated.as_bool() == Some(true) || truncated.as_int().is_some_and(|bytes| bytes > 0)
@@ -254,10 +279,11 @@ fn last_error<'a>(frame: &Frame<'a>, row: &mut CallRow<'a>) {
 
 /// The body names the model, or the answer does, or else only the deployment is known.
 fn model(call: &mut Call<'_>) {
-    call.model_id_raw = call.model.or(call.response_model).or(call.model_deployment);
+    let named = call.model.or(call.response_model);
+    call.model_id_raw = named.or(call.model_deployment);
     if let Some(raw) = call.model_id_raw {
         let (model, family) = names::clean_model(raw);
         call.model = Some(model);
-        call.model_family = Some(family);
+        call.model_family = named.map(|_| family);
     }
 }

@@ -2,6 +2,7 @@
 //! told to log them. It has no caller; the gateway's own record of the call has.
 
 use super::common::Frame;
+use super::gateway::unreadable;
 use crate::ingest::body::openai;
 use crate::ingest::body::parts::Turn;
 use crate::ingest::json::Value;
@@ -9,6 +10,8 @@ use crate::ingest::record::{CallRow, Direction, PartType, Rows};
 use crate::ingest::{names, tokens};
 
 pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
+    let repaired = frame.repaired();
+    let frame = repaired.as_ref().map_or(frame, |(frame, _)| frame);
     let mut row = CallRow {
         call: frame.call("azure.apim.gateway_llm", "supplement"),
         ..CallRow::default()
@@ -36,7 +39,6 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
         .filter(|value| value.as_bool().is_some())
         .map(|value| value.mark("request_stream"))
         .and_then(Value::as_bool);
-    call.operation = Some("chat");
     // For Claude the gateway counts what caches served apart; for OpenAI's models it is a part of the prompt.
     let prompt = frame.count(&["promptTokens"], "input_tokens");
     let is_claude = call
@@ -57,6 +59,16 @@ pub(super) fn decode<'a>(frame: &Frame<'a>, rows: &mut Rows<'a>) {
     any |= messages(frame, "requestMessages", Direction::Input, &mut row);
     any |= messages(frame, "responseMessages", Direction::Output, &mut row);
     row.call.content_state = Some(if any { "inline" } else { "absent" });
+    if let Some((_, rest)) = &repaired {
+        unreadable(rest, &mut row);
+    }
+    let read = [
+        "requestMessages",
+        "responseMessages",
+        "modelName",
+        "deploymentName",
+    ];
+    frame.scrub(&read, &mut row);
     rows.calls.push(row);
 }
 

@@ -118,11 +118,7 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     }
     message_head(body, row);
     if let Some(parts) = body.get("content") {
-        content(
-            parts,
-            Turn::new(Direction::Output, Some("assistant"), 0),
-            row,
-        );
+        content(parts, Turn::answer(0), row);
     }
     error(body, row);
     seal(body, &KEEP);
@@ -293,11 +289,7 @@ fn stream<'a>(chunks: Value<'a>, row: &mut CallRow<'a>) {
         if let Some(message) = chunk.get("message") {
             provisional_output(message, row);
             if let Some(parts) = message.get("content") {
-                content(
-                    parts,
-                    Turn::new(Direction::Output, Some("assistant"), 0),
-                    row,
-                );
+                content(parts, Turn::answer(0), row);
             }
         }
         if let Some(block) = chunk.get("content_block") {
@@ -312,11 +304,7 @@ fn stream<'a>(chunks: Value<'a>, row: &mut CallRow<'a>) {
                     let text = string("thinking").unwrap_or("");
                     blocks.append(index, PartType::Reasoning, text);
                 }
-                _ => read_part(
-                    block,
-                    Turn::new(Direction::Output, Some("assistant"), 0),
-                    row,
-                ),
+                _ => read_part(block, Turn::answer(0), row),
             }
         }
         if let Some(delta) = chunk.get("delta") {
@@ -336,11 +324,7 @@ fn stream<'a>(chunks: Value<'a>, row: &mut CallRow<'a>) {
         }
         error(chunk, row);
     }
-    blocks.finish(
-        Turn::new(Direction::Output, Some("assistant"), 0),
-        chunks,
-        row,
-    );
+    blocks.finish(Turn::answer(0), chunks, row);
 }
 
 /// The head of a stream. Its output count is provisional: the last `message_delta` has the final one.

@@ -159,11 +159,7 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) -> bool {
     if !known {
         return false;
     }
-    blocks.finish(
-        Turn::new(Direction::Output, Some("assistant"), 0),
-        body,
-        row,
-    );
+    blocks.finish(Turn::answer(0), body, row);
     let call = &mut row.call;
     call.input_tokens_uncached = call.input_tokens_uncached.or(counts.input);
     call.output_tokens = call.output_tokens.or(counts.output);
@@ -210,7 +206,7 @@ fn read_chunk<'a>(
     for call in chunk.get("tool_calls").into_iter().flat_map(Value::items) {
         let name = call.get("name").and_then(Value::as_str);
         let parameters = call.get("parameters").map(arguments);
-        Turn::new(Direction::Output, Some("assistant"), 0).tool_call(row, name, None, parameters);
+        Turn::answer(0).tool_call(row, name, None, parameters);
         known = true;
     }
     for key in ["embedding", "embeddings", "embeddingsByType"] {
@@ -222,7 +218,7 @@ fn read_chunk<'a>(
     for key in ["images", "artifacts"] {
         for image in chunk.get(key).into_iter().flat_map(Value::items) {
             row.call.operation = Some("generate_content");
-            Turn::new(Direction::Output, Some("assistant"), 0).media(row, Some("image/*"), None);
+            Turn::answer(0).media(row, Some("image/*"), None);
             stop_reason(image, row);
             known = true;
         }

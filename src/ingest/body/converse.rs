@@ -124,7 +124,7 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(message) = body.find("output/message") {
         read_message(message, Direction::Output, "assistant", 0, row);
     } else if let Some(output) = body.get("output") {
-        Turn::new(Direction::Output, Some("assistant"), 0).leaves(row, PartType::Raw, output);
+        Turn::answer(0).leaves(row, PartType::Raw, output);
     }
     figures(body, row);
     seal(body, &KEEP);
@@ -146,7 +146,7 @@ fn figures<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     if let Some(usage) = body.get("usage") {
         usage_tokens(usage, row);
     }
-    if let Some(model) = code_at(body, "trace/promptRouter/invokedModelId", "response_model") {
+    if let Some(model) = body.text("trace/promptRouter/invokedModelId", "response_model") {
         row.call.response_model = Some(names::clean_model(model).0);
     }
     if let Some(trace) = body.find("trace/guardrail") {
@@ -353,11 +353,7 @@ fn stream<'a>(chunks: Value<'a>, row: &mut CallRow<'a>) {
         }
         figures(chunk.get("metadata").unwrap_or(chunk), row);
     }
-    blocks.finish(
-        Turn::new(Direction::Output, Some("assistant"), 0),
-        chunks,
-        row,
-    );
+    blocks.finish(Turn::answer(0), chunks, row);
 }
 
 fn index_of(event: Value<'_>) -> i64 {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::error::error;
 use super::open::open;
 use super::parts::{
     Turn, arguments, code, code_at, cut, finish, join, message_count, seal, tool_definition,
@@ -93,6 +94,9 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         }
     }
     tools(root, row);
+    for value in opened.loose {
+        Turn::new(Direction::Input, Some("user"), 0).leaves(row, PartType::Raw, value);
+    }
     for value in opened.values {
         // Schemas and stop sequences stand among the numbers.
         for settings in REQUEST_SETTINGS.iter().filter_map(|key| value.get(key)) {
@@ -235,7 +239,7 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let mut known = false;
     let mut candidates: BTreeMap<i64, Candidate<'a>> = BTreeMap::new();
     for &value in &opened.values {
-        known |= openai::error(value, row);
+        known |= error(value, row);
         known |= prompt_feedback(value, row);
         let Some(list) = value.get("candidates") else {
             continue;
@@ -275,6 +279,9 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
             Turn::answer(0).leaves(row, PartType::Raw, value);
         }
         warn(&mut row.call, "unknown_body");
+    }
+    for value in opened.loose {
+        Turn::answer(0).leaves(row, PartType::Raw, value);
     }
     for value in opened.values {
         seal(value, &RESPONSE_SETTINGS);

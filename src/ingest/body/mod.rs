@@ -7,7 +7,7 @@
 //! [`request`] and [`response`] choose the reader by the shape, for logs that carry several.
 
 use super::json::Value;
-use super::record::{CallRow, Direction};
+use super::record::{CallRow, Direction, PartType};
 
 pub(crate) mod anthropic;
 pub(crate) mod bedrock_native;
@@ -16,6 +16,7 @@ pub(crate) mod gemini;
 pub(crate) mod openai;
 
 mod choices;
+mod error;
 mod filters;
 pub(crate) mod open;
 pub(crate) mod parts;
@@ -40,7 +41,7 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         anthropic::request(body, row);
     } else if shape.get("contents").is_some() {
         gemini::request(body, row);
-    } else if shape.get("messages").is_some() {
+    } else if shape.get("messages").is_some() || shape.get("input").is_some() {
         openai::request(body, row);
     } else if !bedrock_native::request(body, row) {
         parts::unknown(body, Direction::Input, row);
@@ -51,14 +52,33 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
 pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let shape = body.structure();
     let mut objects = shape.items_or_self().map(Value::structure);
-    match objects.find(|chunk| chunk.is_object()) {
-        // `"[DONE]"` alone, or an empty array: nothing was said.
-        None if shape.is_array() && shape.items().all(|chunk| chunk.as_str() == Some("[DONE]")) => {
+    let first = objects.find(|chunk| chunk.is_object());
+    // These two keep what strays among the chunks themselves.
+    let is_opened = first.is_some_and(|first| {
+        !converse::is_response(first)
+            && !anthropic::is_response(first)
+            && (openai::is_response(first) || first.get("candidates").is_some())
+    });
+    let mut any = false;
+    let strays = shape.items().filter(|_| !is_opened);
+    for stray in strays.filter(|chunk| !chunk.structure().is_object()) {
+        // The end of a stream, which is a word among the chunks.
+        if stray.as_str() != Some("[DONE]") {
+            parts::Turn::answer(0).leaves(row, PartType::Raw, stray.structure());
+            any = true;
+        }
+        stray.mark("content");
+    }
+    match first {
+        None if shape.is_array() => {
             body.mark("content");
+            if any {
+                parts::warn(&mut row.call, "unknown_body");
+            }
         }
         Some(first) if converse::is_response(first) => converse::response(body, row),
         Some(first) if anthropic::is_response(first) => anthropic::response(body, row),
-        Some(first) if first.get("choices").is_some() => openai::response(body, row),
+        Some(first) if openai::is_response(first) => openai::response(body, row),
         Some(first) if first.get("candidates").is_some() => gemini::response(body, row),
         _ => {
             if !bedrock_native::response(body, row) {

@@ -8,53 +8,48 @@ use crate::ingest::json::Value;
 pub(crate) struct Opened<'a> {
     /// The body's one value, or the chunks of a stream. Empty when there is no JSON in it.
     pub(crate) values: Vec<Value<'a>>,
+    /// What stands among the chunks and is none.
+    pub(crate) loose: Vec<Value<'a>>,
     /// Whether the text ended in the middle.
     pub(crate) truncated: bool,
 }
 
 /// Opens a body. What is read from a string that is not JSON as a whole is no part of `attributes`: that string is
-/// marked as content here.
+/// marked as content here, and so is whatever stands among chunks and is none.
 pub(crate) fn open(body: Value<'_>) -> Opened<'_> {
-    let value = body.structure();
+    let mut opened = Opened::default();
+    collect(body, false, &mut opened);
+    opened
+}
+
+/// `inside` a list, a text of any kind may stand between the chunks.
+fn collect<'a>(holder: Value<'a>, inside: bool, opened: &mut Opened<'a>) {
+    let value = holder.structure();
     if value.is_object() {
-        return Opened {
-            values: vec![value],
-            truncated: false,
-        };
+        return opened.values.push(value);
     }
     if value.is_array() {
-        let mut opened = Opened::default();
-        for item in value.items() {
-            let inner = item.structure();
-            if inner.is_object() {
-                opened.values.push(inner);
-            } else if let Some(text) = item.as_str() {
-                events(item, text, &mut opened);
-            }
-        }
-        return opened;
+        return value.items().for_each(|item| collect(item, true, opened));
     }
-    let mut opened = Opened::default();
-    let Some(text) = body.as_str().map(str::trim) else {
-        return opened;
-    };
-    body.mark("content");
-    if text.starts_with(['{', '[']) {
-        // Else `structure` would have read it.
-        opened.truncated = true;
-        if let Some(value) = repair(text).and_then(|whole| body.parse_within(&whole)) {
-            if value.is_array() {
-                opened
-                    .values
-                    .extend(value.items().filter(|item| item.is_object()));
-            } else {
-                opened.values.push(value);
+    let before = opened.values.len();
+    if let Some(text) = holder.as_str().map(str::trim) {
+        if text.starts_with(['{', '[']) && text != "[DONE]" {
+            // Else `structure` would have read it.
+            opened.truncated = true;
+            if let Some(value) = repair(text).and_then(|whole| holder.parse_within(&whole)) {
+                collect(value, true, opened);
             }
+        } else {
+            events(holder, text, opened);
         }
-    } else {
-        events(body, text, &mut opened);
     }
-    opened
+    if inside || opened.values.len() > before {
+        holder.mark("content");
+        let is_end = holder.as_str().is_some_and(|text| text.trim() == "[DONE]");
+        if opened.values.len() == before && !is_end {
+            opened.loose.push(holder);
+        }
+    }
 }
 
 /// The `data:` lines of server-sent events.

@@ -7,6 +7,7 @@
 //! Left out: audio and image bytes, embedding vectors, log probabilities. They are marked as content and not kept.
 
 use super::choices::Choices;
+use super::error::error;
 use super::open::open;
 use super::parts::{
     Turn, arguments, code, code_at, cut, message_count, role, seal, tool_definition, unknown, warn,
@@ -75,6 +76,9 @@ pub(crate) fn request<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         warn(&mut row.call, "unknown_body");
     }
     tools(root, row);
+    for value in opened.loose {
+        Turn::new(Direction::Input, Some("user"), 0).leaves(row, PartType::Raw, value);
+    }
     for value in opened.values {
         seal(value, &REQUEST_SETTINGS);
     }
@@ -280,6 +284,14 @@ fn prompts<'a>(prompt: Value<'a>, row: &mut CallRow<'a>) {
     }
 }
 
+/// Whether a response, or a chunk of one, is of this shape: chat, completions or the responses API.
+pub(crate) fn is_response(body: Value<'_>) -> bool {
+    let text = |key| body.get(key).and_then(Value::as_str).unwrap_or_default();
+    body.get("choices").is_some()
+        || text("object").starts_with("response")
+        || text("type").starts_with("response.")
+}
+
 /// Reads a response, whole or as the chunks of a stream.
 pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
     let opened = open(body);
@@ -301,8 +313,17 @@ pub(crate) fn response<'a>(body: Value<'a>, row: &mut CallRow<'a>) {
         }
         warn(&mut row.call, "unknown_body");
     }
-    for value in opened.values {
-        seal(value, &RESPONSE_SETTINGS);
+    for value in opened.loose {
+        Turn::answer(0).leaves(row, PartType::Raw, value);
+    }
+    // What the response is, every chunk says again; what it used, only the last.
+    for (number, value) in opened.values.into_iter().enumerate() {
+        let keep: &[&str] = if number == 0 {
+            &RESPONSE_SETTINGS
+        } else {
+            &["usage"]
+        };
+        seal(value, keep);
     }
     cut(row, first_part, opened.truncated);
 }
@@ -343,7 +364,7 @@ pub(super) fn identity<'a>(value: Value<'a>, call: &mut Call<'a>) {
 /// OpenAI's `usage`: input includes what the cache served, output includes reasoning. The responses API has other names
 /// for the same.
 pub(crate) fn usage<'a>(usage: Value<'a>, call: &mut Call<'a>) {
-    let mut fill = |slot: &mut Option<i64>, paths: [&str; 2], column| {
+    let fill = |slot: &mut Option<i64>, paths: [&str; 2], column| {
         tokens::fill(slot, usage, &paths, column);
     };
     fill(
@@ -378,40 +399,4 @@ pub(crate) fn usage<'a>(usage: Value<'a>, call: &mut Call<'a>) {
         &["total_tokens"],
         "total_tokens",
     );
-}
-
-/// The error object of OpenAI and Azure. Returns whether there is one.
-pub(super) fn error<'a>(value: Value<'a>, row: &mut CallRow<'a>) -> bool {
-    let Some(error) = value.get("error") else {
-        return false;
-    };
-    let at = |path: &str| {
-        let text = error.find(path)?.as_text()?;
-        code(text).is_some().then_some(text)
-    };
-    let kind = ["code", "type", "status"].iter().find_map(|key| at(key));
-    let mut filtered = at("code").is_some_and(|code| code.eq_ignore_ascii_case("content_filter"));
-    for inner in ["innererror", "inner_error"]
-        .iter()
-        .filter_map(|key| error.get(key))
-    {
-        filtered |=
-            inner.get("code").and_then(Value::as_str) == Some("ResponsibleAIPolicyViolation");
-        for key in ["content_filter_result", "content_filter_results"] {
-            if let Some(results) = inner.get(key) {
-                filters::azure(results, "input", row);
-            }
-        }
-    }
-    if filtered {
-        row.call.error_type = Some("content_filter");
-        filters::blocked(row);
-    } else {
-        row.call.error_type = row.call.error_type.or(kind);
-        if row.call.outcome.is_empty() {
-            row.call.outcome = "failure";
-        }
-    }
-    Turn::ERROR.text_or_leaves(row, error.get("message").unwrap_or(error));
-    true
 }

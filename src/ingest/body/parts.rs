@@ -264,16 +264,6 @@ pub(crate) fn code_at<'a>(value: Value<'a>, path: &str, column: &'static str) ->
     Some(text)
 }
 
-/// The count at the first of `paths` that has one; a negative number is none.
-pub(crate) fn count_of(value: Value<'_>, paths: &[&str], column: &'static str) -> Option<i64> {
-    paths.iter().find_map(|path| {
-        let found = value.find(path)?;
-        let count = found.as_int().filter(|count| *count >= 0)?;
-        found.mark(column);
-        Some(count)
-    })
-}
-
 /// Marks all of an opened body, or of each of its chunks, as content, save the settings named in `keep` and what Bedrock
 /// adds under `amazon-bedrock-…`, and of these what cannot hold prose.
 pub(crate) fn seal(body: Value<'_>, keep: &[&str]) {
@@ -351,10 +341,14 @@ pub(crate) fn join<'a>(keeper: Value<'a>, pieces: &[&'a str]) -> Option<&'a str>
     .filter(|text| !text.is_empty())
 }
 
-/// A body that was cut lost the end of its last part.
+/// A body that was cut lost the end of its last part. What it seems to have none of may have been there.
 pub(crate) fn cut(row: &mut CallRow<'_>, first_part: usize, truncated: bool) {
     if truncated {
-        row.call.content_state = Some("truncated");
+        let call = &mut row.call;
+        call.content_state = Some("truncated");
+        for count in [&mut call.tool_definition_count, &mut call.tool_call_count] {
+            *count = count.filter(|count| *count > 0);
+        }
         if let Some(part) = row.parts[first_part..].last_mut() {
             part.truncated = true;
         }

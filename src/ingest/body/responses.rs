@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::error::error;
 use super::filters;
-use super::openai::{content_parts, error, flat, given, identity, place};
+use super::openai::{content_parts, flat, given, identity, place};
 use super::parts::{Turn, arguments, code, finish, join, message_count};
 use crate::ingest::json::Value;
 use crate::ingest::record::{CallRow, Direction, PartType};

@@ -3,13 +3,16 @@
 //! Results stand by filter, each with a match state and, one level down, what kind of result it is. Matched text is the
 //! user's and goes to the parts.
 
-use crate::ingest::body::parts::{Turn, code, scrub_into};
-use crate::ingest::guardrail;
+use super::{REQUESTS, RESPONSES, after};
+use crate::ingest::body::parts::{Turn, code};
 use crate::ingest::json::Value;
-use crate::ingest::record::{CallRow, Direction, PartType};
-use crate::schema::GuardrailFinding;
+use crate::ingest::record::{CallRow, Direction, PartType, Reject, Rows};
+use crate::ingest::{guardrail, tokens};
+use crate::schema::{Call, GuardrailFinding};
 
-const RESULTS: [&str; 10] = [
+const RESULTS: [&str; 12] = [
+    "sanitizationResult",
+    "sanitization_result",
     "metadata/response/sanitizationResult",
     "metadata/sanitizationResult",
     "metadata/response/sanitization_result",
@@ -32,9 +35,85 @@ const QUOTES: [&str; 6] = [
     "data",
 ];
 
+/// The payload of Model Armor's own log, which tells of every text it was given.
+pub(super) fn operation(record: Value<'_>) -> Option<Value<'_>> {
+    let payload = ["jsonPayload", "json_payload"]
+        .iter()
+        .find_map(|key| record.get(key)?.object())?;
+    let is_result = RESULTS[..2].iter().any(|key| payload.get(key).is_some());
+    is_result.then_some(payload)
+}
+
+/// Decodes an entry of that log: a supplement, since the call itself is logged by whoever made it.
+pub(super) fn decode<'a>(
+    record: Value<'a>,
+    payload: Value<'a>,
+    rows: &mut Rows<'a>,
+) -> Result<(), Reject> {
+    let time = record.time("timestamp", "event_time").ok_or(Reject::Time)?;
+    let log = record.find("logName").and_then(Value::as_text);
+    let mut row = CallRow {
+        call: Call {
+            event_time: time,
+            log_time: record.time("receiveTimestamp", "log_time"),
+            event_id: record.text("insertId", "event_id").unwrap_or_default(),
+            source_format: "gcp.model_armor",
+            record_role: "supplement",
+            provider: Some("gcp.vertex_ai"),
+            operation: Some("other"),
+            operation_raw: payload.text("operationType", "operation_raw"),
+            cloud_provider: Some("gcp"),
+            cloud_account_id: record
+                .text("resource/labels/resource_container", "cloud_account_id")
+                .or_else(|| after(log?, "projects"))
+                .map(|project| project.strip_prefix("projects/").unwrap_or(project)),
+            cloud_region: record.text("resource/labels/location", "cloud_region"),
+            // Its name holds a `/`, which is no step of a path here.
+            correlation_id: record
+                .get("labels")
+                .and_then(|labels| labels.get("modelarmor.googleapis.com/client_correlation_id"))
+                .map(|id| id.mark("correlation_id"))
+                .and_then(Value::as_text),
+            outcome: "success",
+            content_state: Some("inline"),
+            ..Call::default()
+        },
+        ..CallRow::default()
+    };
+    if let Some(template) = record.text("resource/labels/template_id", "guardrail_ids") {
+        guardrail::ran(&mut row, template);
+    }
+    let kind = row
+        .call
+        .operation_raw
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    read(payload, &kind.replace('_', ""), &mut row);
+    let turn = if kind.contains("response") {
+        Turn::answer(0)
+    } else {
+        Turn::new(Direction::Input, Some("user"), 0)
+    };
+    for key in ["sanitizationInput", "sanitization_input"] {
+        if let Some(input) = payload.take(key, "content") {
+            turn.leaves(&mut row, PartType::Text, input);
+        }
+    }
+    for (key, value) in payload.entries() {
+        // The input was taken whole.
+        if !key.to_ascii_lowercase().contains("input") {
+            texts(value, turn, quoted(turn), &mut row);
+        }
+    }
+    tokens::complete(&mut row.call);
+    guardrail::settle(&mut row.call);
+    rows.calls.push(row);
+    Ok(())
+}
+
 /// Reads the findings of an entry, if it has any.
 pub(super) fn read<'a>(payload: Value<'a>, verb: &str, row: &mut CallRow<'a>) {
-    scrub_requests(payload, row);
+    scrub(payload, row);
     let Some(result) = RESULTS.iter().find_map(|path| payload.find(path)) else {
         return;
     };
@@ -85,7 +164,6 @@ pub(super) fn read<'a>(payload: Value<'a>, verb: &str, row: &mut CallRow<'a>) {
             filter_result(filter, value, direction, action, row);
         }
     }
-    quotes(result, direction, row);
 }
 
 /// A result, which may be wrapped in an object named for its kind.
@@ -168,40 +246,48 @@ fn find_state(value: Value<'_>, depth: u8) -> Option<(&str, Value<'_>)> {
         .find_map(|(_, inner)| find_state(inner, depth))
 }
 
-/// Takes quoted text out of a result.
-fn quotes<'a>(value: Value<'a>, direction: &'static str, row: &mut CallRow<'a>) {
-    let role = if direction == "input" {
-        "user"
-    } else {
-        "assistant"
-    };
-    for (key, inner) in value.entries() {
-        if QUOTES.iter().any(|quote| quote.eq_ignore_ascii_case(key)) {
-            inner.mark("content");
-            Turn::new(Direction::GuardrailMatch, Some(role), 0).leaves(row, PartType::Raw, inner);
-        } else {
-            quotes(inner, direction, row);
-        }
+/// Takes what may be text of the call out of a value and makes it parts: quotations, and whatever is no code.
+fn texts<'a>(value: Value<'a>, turn: Turn<'a>, quoting: Turn<'a>, row: &mut CallRow<'a>) {
+    let value = value.structure();
+    if value.as_str().is_some_and(|text| code(text).is_none()) {
+        value.mark("content");
+        turn.leaves(row, PartType::Raw, value);
     }
     for item in value.items() {
-        quotes(item, direction, row);
+        texts(item, turn, quoting, row);
+    }
+    for (key, inner) in value.entries() {
+        let is_quote = QUOTES.iter().any(|quote| quote.eq_ignore_ascii_case(key));
+        if is_quote || code(key).is_none() {
+            inner.mark("content");
+            quoting.leaves(row, PartType::Raw, inner.structure());
+        } else {
+            texts(inner, turn, quoting, row);
+        }
     }
 }
 
-/// Requests and responses of calls have a type and a name in practice. Whatever else they have is text of the call.
-fn scrub_requests<'a>(payload: Value<'a>, row: &mut CallRow<'a>) {
-    for (keys, place) in [
-        (
-            ["request", "requestJson", "request_json"],
-            Turn::new(Direction::Input, Some("user"), 0),
-        ),
-        (
-            ["response", "responseJson", "response_json"],
-            Turn::answer(0),
-        ),
+/// Where a quotation of such a text goes.
+fn quoted(turn: Turn<'_>) -> Turn<'_> {
+    Turn {
+        direction: Direction::GuardrailMatch,
+        ..turn
+    }
+}
+
+/// Requests and responses of calls have a type and a name in practice, and metadata names of services. Whatever else
+/// they have is text of the call.
+fn scrub<'a>(payload: Value<'a>, row: &mut CallRow<'a>) {
+    let asked = Turn::new(Direction::Input, Some("user"), 0);
+    for (keys, turn) in [
+        (REQUESTS, asked),
+        (RESPONSES, Turn::answer(0)),
+        (["metadata", "metadataJson", "metadata_json"], asked),
     ] {
+        // A request has the text itself, everything else quotes it.
+        let quoting = if keys == REQUESTS { turn } else { quoted(turn) };
         for body in keys.iter().filter_map(|key| payload.get(key)) {
-            scrub_into(body.structure(), place, PartType::Raw, row);
+            texts(body, turn, quoting, row);
         }
     }
 }

@@ -21,6 +21,7 @@ use datafusion_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
 pub(crate) use crate::stats::contingency::Cell;
 
+use super::counts::Counts;
 use super::interner::{Interner, Keys, NULL_ID, key_type, keys_of};
 
 /// A number computed from frequencies.
@@ -217,6 +218,11 @@ impl Arguments {
         self.ids[0].len()
     }
 
+    /// How many distinct values the interners hold.
+    fn values_seen(&self) -> usize {
+        self.interners.iter().map(Interner::len).sum()
+    }
+
     fn values(&self) -> Values<'_> {
         Values {
             types: &self.types,
@@ -282,7 +288,7 @@ fn open_state(states: &[ArrayRef]) -> Result<(Vec<ArrayRef>, UInt64Array, Vec<us
 #[derive(Debug)]
 struct FrequencyAccumulator<S> {
     arguments: Arguments,
-    counts: HashMap<(u32, u32), u64>,
+    counts: Counts,
     statistic: PhantomData<S>,
 }
 
@@ -290,38 +296,42 @@ impl<S: Statistic> FrequencyAccumulator<S> {
     fn new(types: &[DataType]) -> Self {
         Self {
             arguments: Arguments::new(types),
-            counts: HashMap::default(),
+            counts: Counts::default(),
             statistic: PhantomData,
         }
     }
 
-    fn cells(&self) -> Vec<Cell> {
-        self.counts
-            .iter()
-            .map(|(&(row, column), &count)| Cell { row, column, count })
-            .collect()
+    fn lists(&self) -> Vec<ArrayRef> {
+        let cells = self.counts.cells();
+        self.arguments.state(&cells, &[cells.len()])
     }
 }
 
 impl<S: Statistic> Accumulator for FrequencyAccumulator<S> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.arguments.intern(values)?;
-        for pair in (0..self.arguments.rows()).filter_map(|row| self.arguments.pair(row)) {
-            *self.counts.entry(pair).or_default() += 1;
+        for row in 0..self.arguments.rows() {
+            if let Some(pair) = self.arguments.pair(row) {
+                self.counts.add(pair, 1);
+            }
         }
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.arguments.intern(values)?;
-        for pair in (0..self.arguments.rows()).filter_map(|row| self.arguments.pair(row)) {
-            match self.counts.get_mut(&pair) {
-                Some(count) if *count > 1 => *count -= 1,
-                Some(_) => drop(self.counts.remove(&pair)),
-                None => {
-                    return internal_err!("a value left a window frame that it had not entered");
-                }
+        for row in 0..self.arguments.rows() {
+            if let Some(pair) = self.arguments.pair(row)
+                && !self.counts.remove_one(pair)
+            {
+                return internal_err!("a value left a window frame that it had not entered");
             }
+        }
+        // A frame may slide over ever new values: forget those that left once they are the most.
+        if self.arguments.values_seen() > 4 * self.counts.pairs() + 1024 {
+            let state = self.lists();
+            *self = Self::new(&self.arguments.types);
+            self.merge_batch(&state)?;
         }
         Ok(())
     }
@@ -331,14 +341,12 @@ impl<S: Statistic> Accumulator for FrequencyAccumulator<S> {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        S::evaluate(&mut self.cells(), &self.arguments.values()).map(ScalarValue::Float64)
+        S::evaluate(&mut self.counts.cells(), &self.arguments.values()).map(ScalarValue::Float64)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let cells = self.cells();
-        let lists = self.arguments.state(&cells, &[cells.len()]);
+        let lists = self.lists().into_iter();
         Ok(lists
-            .into_iter()
             .map(|list| ScalarValue::List(Arc::new(list.as_list().clone())))
             .collect())
     }
@@ -348,14 +356,14 @@ impl<S: Statistic> Accumulator for FrequencyAccumulator<S> {
         self.arguments.intern_keys(&keys)?;
         for (row, &count) in counts.values().iter().enumerate() {
             if let Some(pair) = self.arguments.pair(row) {
-                *self.counts.entry(pair).or_default() += count;
+                self.counts.add(pair, count);
             }
         }
         Ok(())
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.arguments.size() + self.counts.allocation_size()
+        size_of::<Self>() + self.arguments.size() + self.counts.size()
     }
 }
 
@@ -521,7 +529,7 @@ mod tests {
     use arrow::array::{
         DictionaryArray, LargeStringArray, PrimitiveArray, StringArray, StringViewArray,
     };
-    use arrow::datatypes::{Float64Type, Int8Type};
+    use arrow::datatypes::{Float64Type, Int8Type, Int64Type};
     use proptest::prelude::*;
 
     /// Tells any two tables of frequencies apart: all that a statistic may depend on.
@@ -702,6 +710,38 @@ mod tests {
     fn a_value_that_never_came_cannot_leave() {
         let values = columns(&[(Some(0), Some(1))]);
         assert!(new(&values).retract_batch(&values).is_err());
+    }
+
+    #[test]
+    fn values_that_left_are_forgotten() {
+        let numbers: PrimitiveArray<Int64Type> = (0..20_000).map(Some).collect();
+        let values: Vec<ArrayRef> = vec![Arc::new(numbers)];
+        let mut sliding = FrequencyAccumulator::<Count>::new(&[DataType::Int64]);
+        for end in (0..20_000).step_by(50) {
+            sliding
+                .update_batch(&slice(&values, end, end + 50))
+                .unwrap();
+            if end >= 100 {
+                sliding
+                    .retract_batch(&slice(&values, end - 100, end - 50))
+                    .unwrap();
+                assert_eq!(
+                    sliding.evaluate().unwrap(),
+                    ScalarValue::Float64(Some(100.0))
+                );
+            }
+        }
+        assert!(sliding.arguments.values_seen() < 2000);
+    }
+
+    /// How many distinct values there are.
+    #[derive(Debug)]
+    struct Count;
+
+    impl Statistic for Count {
+        fn evaluate(cells: &mut [Cell], _values: &Values) -> Result<Option<f64>> {
+            Ok(Some(cells.len() as f64))
+        }
     }
 
     #[test]

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayAccessor, ArrayIter, ArrayRef, ArrowPrimitiveType, AsArray, LargeBinaryBuilder,
-    PrimitiveArray, UInt64Builder,
+    Array, ArrayAccessor, ArrayIter, ArrayRef, ArrowPrimitiveType, AsArray, GenericByteViewArray,
+    LargeBinaryBuilder, PrimitiveArray, UInt64Builder,
 };
 use arrow::compute::take;
 use arrow::datatypes::IntervalUnit;
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::datatypes::{ByteViewType, DataType, Float32Type, Float64Type};
 use arrow::datatypes::{
     Date32Type, Date64Type, DurationMicrosecondType, DurationMillisecondType,
     DurationNanosecondType, DurationSecondType, Float16Type, Int8Type, Int16Type, Int32Type,
@@ -24,6 +24,9 @@ use arrow::datatypes::{
 };
 use arrow::row::{RowConverter, SortField};
 use datafusion_common::{HashMap, Result, exec_err, internal_err};
+
+/// How many views of an array are remembered.
+const RECENT_VIEWS: usize = 512;
 
 /// The number that stands for a null; never a value's number.
 pub(crate) const NULL_ID: u32 = u32::MAX;
@@ -194,6 +197,8 @@ pub(crate) struct Interner {
     ids: Ids,
     /// Bytes of the keys themselves, for [`Interner::size`].
     key_bytes: usize,
+    /// Views met in the array at hand and their numbers, [`NULL_ID`] for none; kept between arrays for its memory.
+    recent: Vec<(u128, u32)>,
 }
 
 #[derive(Debug)]
@@ -209,7 +214,19 @@ impl Interner {
             DataType::UInt64 => Ids::Fixed(HashMap::default()),
             _ => Ids::Bytes(HashMap::default()),
         };
-        Self { ids, key_bytes: 0 }
+        Self {
+            ids,
+            key_bytes: 0,
+            recent: Vec::new(),
+        }
+    }
+
+    /// How many distinct values were seen.
+    pub(crate) fn len(&self) -> usize {
+        match &self.ids {
+            Ids::Fixed(ids) => ids.len(),
+            Ids::Bytes(ids) => ids.len(),
+        }
     }
 
     /// Appends the number of each value of `array` to `out`; [`NULL_ID`] for a null.
@@ -236,6 +253,22 @@ impl Interner {
             return Ok(());
         }
         out.reserve(array.len());
+        // Below that many rows, getting ready costs more than it saves.
+        if array.len() >= RECENT_VIEWS / 16 {
+            match array.data_type() {
+                DataType::Utf8View => return self.intern_views(array.as_string_view(), out),
+                DataType::BinaryView => return self.intern_views(array.as_binary_view(), out),
+                DataType::Boolean => {
+                    let ids = [self.number_fixed(0)?, self.number_fixed(1)?];
+                    let values = array.as_boolean().iter();
+                    out.extend(
+                        values.map(|value| value.map_or(NULL_ID, |value| ids[usize::from(value)])),
+                    );
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
         visit(
             array,
             &mut Numbering {
@@ -243,6 +276,57 @@ impl Interner {
                 out,
             },
         )
+    }
+
+    /// Numbers one key of a column of numbers.
+    #[inline]
+    fn number_fixed(&mut self, key: u64) -> Result<u32> {
+        let Ids::Fixed(ids) = &mut self.ids else {
+            return internal_err!("a column of bytes gave a number as its key");
+        };
+        let next = next_id(ids.len())?;
+        Ok(*ids.entry(key).or_insert(next))
+    }
+
+    /// Numbers one key of a column of bytes.
+    fn number_bytes(&mut self, key: &[u8]) -> Result<u32> {
+        let Ids::Bytes(ids) = &mut self.ids else {
+            return internal_err!("a column of numbers gave bytes as its key");
+        };
+        if let Some(&id) = ids.get(key) {
+            return Ok(id);
+        }
+        let id = next_id(ids.len())?;
+        ids.insert(key.into(), id);
+        self.key_bytes += key.len();
+        Ok(id)
+    }
+
+    /// Numbers an array of views. Equal views of one array are equal values, and where the values repeat so do the views,
+    /// as the Parquet reader points every row of a value at the same bytes: most rows need neither hash nor comparison.
+    fn intern_views<T: ByteViewType>(
+        &mut self,
+        array: &GenericByteViewArray<T>,
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
+        let mut recent = std::mem::take(&mut self.recent);
+        recent.clear();
+        recent.resize(RECENT_VIEWS, (0, NULL_ID));
+        for (row, &view) in array.views().iter().enumerate() {
+            if array.is_null(row) {
+                out.push(NULL_ID);
+                continue;
+            }
+            let mixed = ((view >> 64) as u64 ^ view as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let slot = &mut recent[(mixed >> 32) as usize % RECENT_VIEWS];
+            if slot.0 != view || slot.1 == NULL_ID {
+                let value: &[u8] = array.value(row).as_ref();
+                *slot = (view, self.number_bytes(value)?);
+            }
+            out.push(slot.1);
+        }
+        self.recent = recent;
+        Ok(())
     }
 
     /// As [`Interner::intern`], of an array that holds keys already.
@@ -275,6 +359,7 @@ impl Interner {
     /// Bytes of memory held.
     pub(crate) fn size(&self) -> usize {
         self.key_bytes
+            + self.recent.capacity() * size_of::<(u128, u32)>()
             + match &self.ids {
                 Ids::Fixed(ids) => ids.allocation_size(),
                 Ids::Bytes(ids) => ids.allocation_size(),
@@ -340,11 +425,8 @@ impl KeySink for Numbering<'_> {
             self.out.push(NULL_ID);
             return Ok(());
         };
-        let Ids::Fixed(ids) = &mut self.interner.ids else {
-            return internal_err!("a column of bytes gave a number as its key");
-        };
-        let next = next_id(ids.len())?;
-        self.out.push(*ids.entry(key).or_insert(next));
+        let id = self.interner.number_fixed(key)?;
+        self.out.push(id);
         Ok(())
     }
 
@@ -354,17 +436,8 @@ impl KeySink for Numbering<'_> {
             self.out.push(NULL_ID);
             return Ok(());
         };
-        let Ids::Bytes(ids) = &mut self.interner.ids else {
-            return internal_err!("a column of numbers gave bytes as its key");
-        };
-        if let Some(&id) = ids.get(key) {
-            self.out.push(id);
-            return Ok(());
-        }
-        let next = next_id(ids.len())?;
-        ids.insert(key.into(), next);
-        self.interner.key_bytes += key.len();
-        self.out.push(next);
+        let id = self.interner.number_bytes(key)?;
+        self.out.push(id);
         Ok(())
     }
 }

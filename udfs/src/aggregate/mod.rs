@@ -1,6 +1,7 @@
 //! Functions of many rows: `GROUP BY`, and window frames that slide.
 
 mod chi_squared_p_agg;
+mod counts;
 mod cramers_v;
 mod entropy_agg;
 mod entropy_counts;

@@ -62,11 +62,11 @@ impl Default for Psi {
 
 frequency_function!(Psi, "psi", Stability, |arg_types| {
     let [value, side] = take_function_args("psi", arg_types)?;
-    let value = match value {
-        DataType::Dictionary(_, value) => value,
-        value => value,
+    let plain = match value {
+        DataType::Dictionary(_, plain) => plain,
+        plain => plain,
     };
-    let value = if value.is_numeric() {
+    let value = if plain.is_numeric() {
         DataType::Float64
     } else {
         value.clone()

@@ -21,6 +21,8 @@ pub(crate) struct Decoded {
     pub(crate) bytes: Vec<u8>,
     pub(crate) offsets: Vec<u32>,
     pub(crate) end: usize,
+    /// The encoded run, where the whole of it stands for any part.
+    pub(crate) run: Option<(usize, usize)>,
 }
 
 impl Decoded {
@@ -28,6 +30,7 @@ impl Decoded {
         self.bytes.clear();
         self.offsets.clear();
         self.end = 0;
+        self.run = None;
     }
 
     fn push(&mut self, byte: u8, offset: usize) {
@@ -120,6 +123,7 @@ pub(crate) fn runs(bytes: &[u8], scratch: &mut Decoded, mut found: impl FnMut(&D
                     .offsets
                     .resize(scratch.bytes.len(), run.start as u32);
                 scratch.end = from;
+                scratch.run = Some((run.start, from));
                 found(scratch, hex);
                 break;
             }
@@ -505,6 +509,11 @@ fn spaced_run(bytes: &[u8], at: usize) -> Option<usize> {
             .take_while(|byte| **byte == separator || **byte == b' ')
             .count();
         if gap == 0 && after.is_some() {
+            // The last letter of the run stands before some other sign; a letter that goes on begins a word.
+            if after.is_some_and(|next| next.is_ascii() && !next.is_ascii_alphanumeric()) {
+                letters += usize::from(unit.is_ascii_alphanumeric());
+                end += 1;
+            }
             break;
         }
         letters += usize::from(unit.is_ascii_alphanumeric());
@@ -542,8 +551,8 @@ pub(crate) fn join_quoted(canon: &Canon, out: &mut Canon) -> bool {
         let Some((length, _)) = bytes[at + 1..].iter().enumerate().take(2048).find(ends) else {
             break;
         };
-        for index in at + 1..=at + length {
-            push_byte(canon, out, bytes[index], index);
+        for (index, byte) in bytes.iter().enumerate().take(at + 1 + length).skip(at + 1) {
+            push_byte(canon, out, *byte, index);
         }
         pieces += 1;
         at += length + 2;

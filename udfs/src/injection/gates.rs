@@ -1,134 +1,317 @@
 //! Stage one: which texts deserve a closer look, decided from the raw bytes.
 //!
-//! [`Stems`] finds fragments of the vocabulary with SIMD; a text goes on only if fragments of every item of some pattern are there.
-//! [`Dress`] counts pairs of bytes that encodings leave behind, in one loop that compilers vectorise, so that decoding is tried where
-//! there is something to decode.
+//! [`Prefixes`] looks at the first five bytes of each word: no text goes on unless words of every item of some pattern begin so. The
+//! vocabulary may grow without slowing it, which a multi-literal SIMD search does not offer beyond some tens of words. [`Dress`] counts
+//! pairs of bytes that encodings leave behind, in one loop that compilers vectorise, so that decoding is tried where there is something
+//! to decode.
 
-use aho_corasick::packed;
-use aho_corasick::{AhoCorasick, MatchKind};
+use std::collections::HashMap;
 
-/// A set of stems, one bit each; stems beyond the last bit share it.
-pub(crate) type Mask = u128;
+use aho_corasick::{AhoCorasick, BuildError};
 
-/// Multi-literal searchers over folded text.
-#[derive(Debug)]
-pub(crate) struct Stems {
-    groups: Vec<Group>,
-    /// Stems that hold bytes beyond ASCII: only looked for in texts that do.
-    foreign: Vec<Group>,
+/// Index of an item.
+pub(crate) type ItemId = u16;
+
+/// The items seen in a text, and roughly where.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Items {
+    words: Vec<u64>,
+    /// For each item the places where it was seen: one bit for [`STEP`] words, over again after 64.
+    places: Vec<u64>,
 }
 
-#[derive(Debug)]
-struct Group {
-    searcher: Searcher,
-    masks: Vec<Mask>,
-}
+/// Words that share one bit of a place.
+const STEP: u32 = 2;
 
-#[derive(Debug)]
-enum Searcher {
-    Packed(packed::Searcher),
-    /// Without SIMD, or for more stems than it takes.
-    Automaton(AhoCorasick),
-}
+impl Items {
+    fn reset(&mut self, items: usize) {
+        if self.places.len() != items {
+            self.words = vec![0; items.div_ceil(64)];
+            self.places = vec![0; items];
+            return;
+        }
+        for at in 0..self.words.len() {
+            while self.words[at] != 0 {
+                self.places[at * 64 + self.words[at].trailing_zeros() as usize] = 0;
+                self.words[at] &= self.words[at] - 1;
+            }
+        }
+    }
 
-/// More stems than this in one packed searcher cost more than a second pass.
-const GROUP: usize = 32;
+    fn insert(&mut self, item: ItemId, place: u64) {
+        self.words[usize::from(item) / 64] |= 1 << (item % 64);
+        self.places[usize::from(item)] |= place;
+    }
 
-impl Stems {
-    /// Builds searchers for `stems`, each with its mask.
-    ///
-    /// # Errors
-    /// If the automaton for many stems cannot be built.
-    pub(crate) fn new(stems: &[(String, Mask)]) -> Result<Self, aho_corasick::BuildError> {
-        let (near, foreign): (Vec<_>, Vec<_>) = stems.iter().partition(|(stem, _)| stem.is_ascii());
-        let group = |stems: &[&(String, Mask)]| -> Result<Group, aho_corasick::BuildError> {
-            let masks = stems.iter().map(|(_, mask)| *mask).collect();
-            let packed = packed::Config::new()
-                .match_kind(packed::MatchKind::LeftmostFirst)
-                .builder()
-                .extend(stems.iter().map(|(stem, _)| stem))
-                .build()
-                .filter(|_| stems.len() <= GROUP);
-            let searcher = match packed {
-                Some(searcher) => Searcher::Packed(searcher),
-                None => Searcher::Automaton(
-                    AhoCorasick::builder()
-                        .match_kind(MatchKind::Standard)
-                        .build(stems.iter().map(|(stem, _)| stem))?,
-                ),
-            };
-            Ok(Group { searcher, masks })
-        };
-        let foreign = if foreign.is_empty() {
-            Vec::new()
-        } else {
-            vec![group(&foreign)?]
-        };
-        Ok(Self {
-            groups: near.chunks(GROUP).map(group).collect::<Result<_, _>>()?,
-            foreign,
+    /// Whether `item` was seen.
+    pub(crate) fn has(&self, item: ItemId) -> bool {
+        self.words
+            .get(usize::from(item) / 64)
+            .is_some_and(|word| word >> (item % 64) & 1 == 1)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = ItemId> {
+        self.words.iter().enumerate().flat_map(|(at, word)| {
+            let mut word = *word;
+            std::iter::from_fn(move || {
+                let bit = word.trailing_zeros();
+                word &= word.checked_sub(1)?;
+                Some((at * 64) as ItemId + bit as ItemId)
+            })
         })
     }
 
-    /// The stems that occur in `text`.
-    pub(crate) fn mask(&self, text: &[u8], ascii: bool) -> Mask {
-        let mut mask = 0;
-        let foreign: &[Group] = if ascii { &[] } else { &self.foreign };
-        for group in self.groups.iter().chain(foreign) {
-            match &group.searcher {
-                Searcher::Packed(searcher) => {
-                    for found in searcher.find_iter(text) {
-                        mask |= group.masks[found.pattern().as_usize()];
-                    }
-                }
-                Searcher::Automaton(searcher) => {
-                    for found in searcher.find_overlapping_iter(text) {
-                        mask |= group.masks[found.pattern().as_usize()];
-                    }
+    /// Whether the items of `need` were seen in their order and near enough to each other.
+    fn in_order(&self, need: &[(ItemId, u32)]) -> bool {
+        let mut reach = u64::MAX;
+        for (item, distance) in need {
+            let mut here = self.places[usize::from(*item)] & reach;
+            if here == 0 {
+                return false;
+            }
+            // Places up to `distance` words further on, rounded up.
+            let mut steps = distance / STEP + 1;
+            if steps >= 63 {
+                reach = u64::MAX;
+                continue;
+            }
+            let mut width = 1;
+            while steps > 0 {
+                let shift = width.min(steps);
+                here |= here.rotate_left(shift);
+                steps -= shift;
+                width += shift;
+            }
+            reach = here;
+        }
+        true
+    }
+}
+
+/// Bytes of a word that count.
+pub(crate) const PREFIX: usize = 5;
+
+/// Finds words by their first bytes, and terms of unspaced scripts anywhere.
+#[derive(Debug)]
+pub(crate) struct Prefixes {
+    /// One bit for each hash of a key: answers nearly all words.
+    filter: Vec<u64>,
+    /// For each key a range of `ids`.
+    keys: HashMap<u64, (u32, u32), foldhash::fast::FixedState>,
+    ids: Vec<ItemId>,
+    /// Terms of scripts without blanks.
+    unspaced: Option<(AhoCorasick, Vec<Vec<ItemId>>)>,
+    items: usize,
+}
+
+/// The key of a word: its first five bytes, letters in lower case, unused bytes zero.
+pub(crate) fn key(word: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = word.len().min(PREFIX);
+    bytes[..length].copy_from_slice(&word[..length]);
+    (u64::from_le_bytes(bytes) | LOWER) & LENGTHS[length]
+}
+
+/// The key for any word whose first four bytes are those of `key`.
+pub(crate) fn stem_key(key: u64) -> u64 {
+    key & LENGTHS[PREFIX - 1] | 0xFF << 40
+}
+
+const LOWER: u64 = 0x2020_2020_2020_2020;
+const LENGTHS: [u64; PREFIX + 1] = [0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF, 0xFF_FFFF_FFFF];
+
+fn filter_slot(key: u64) -> usize {
+    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as usize
+}
+
+const HIGH: u64 = 0x8080_8080_8080_8080;
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// For each of eight bytes the high bit, set if it belongs to a word: letters, digits, all beyond ASCII.
+fn word_bits(eight: u64) -> u64 {
+    let low = eight & !HIGH;
+    // Adding carries into the high bit from the given value on.
+    let from = |byte: u8| low + EACH * u64::from(0x80 - byte);
+    let lower = (eight | LOWER) & !HIGH;
+    let lower_from = |byte: u8| lower + EACH * u64::from(0x80 - byte);
+    let digit = from(b'0') & !from(b'9' + 1);
+    let letter = lower_from(b'a') & !lower_from(b'z' + 1);
+    (digit | letter | eight) & HIGH
+}
+
+/// For each of eight bytes the high bit, set if a marker may begin with it: `<` or `[`.
+fn sign_bits(eight: u64) -> u64 {
+    let equals = |byte: u8| {
+        let different = eight ^ (EACH * u64::from(byte));
+        !(((different & !HIGH) + !HIGH) | different) & HIGH
+    };
+    equals(b'<') | equals(b'[')
+}
+
+/// The high bits of eight bytes as one byte.
+fn gather(high: u64) -> u64 {
+    high.wrapping_shr(7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+impl Prefixes {
+    /// Builds the table from the items of each key, and of each term to find anywhere; `items` is how many there are.
+    ///
+    /// # Errors
+    /// If the automaton for unspaced terms cannot be built.
+    pub(crate) fn new(
+        by_key: &HashMap<u64, Vec<ItemId>>,
+        unspaced: Vec<(&str, Vec<ItemId>)>,
+        items: usize,
+    ) -> Result<Self, BuildError> {
+        let mut filter = vec![0; 1 << 10];
+        let mut keys: HashMap<u64, (u32, u32), _> = HashMap::default();
+        let mut ids = Vec::new();
+        for (key, of_key) in by_key {
+            let slot = filter_slot(*key);
+            filter[slot / 64] |= 1 << (slot % 64);
+            let start = ids.len() as u32;
+            ids.extend_from_slice(of_key);
+            keys.insert(*key, (start, ids.len() as u32));
+        }
+        let unspaced = if unspaced.is_empty() {
+            None
+        } else {
+            let searcher = AhoCorasick::new(unspaced.iter().map(|(term, _)| term))?;
+            Some((
+                searcher,
+                unspaced.into_iter().map(|(_, items)| items).collect(),
+            ))
+        };
+        Ok(Self {
+            filter,
+            keys,
+            ids,
+            unspaced,
+            items,
+        })
+    }
+
+    /// Writes to `seen` the items whose words occur in `text`, in any case of ASCII letters.
+    pub(crate) fn look(&self, text: &[u8], ascii: bool, seen: &mut Items) {
+        seen.reset(self.items);
+        let mut at = 0;
+        let mut before = 0;
+        let mut count = 0;
+        // A block of 64 positions reads up to 8 bytes beyond; the end is copied to where there is room.
+        while at + 72 <= text.len() {
+            before = self.block(&text[at..at + 72], before, &mut count, seen);
+            at += 64;
+        }
+        while at < text.len() {
+            let mut end = [0; 72];
+            let length = (text.len() - at).min(64);
+            let more = (text.len() - at).min(72);
+            end[..more].copy_from_slice(&text[at..at + more]);
+            before = self.block(&end, before, &mut count, seen);
+            at += length;
+        }
+        if !ascii && let Some((searcher, items)) = &self.unspaced {
+            for found in searcher.find_overlapping_iter(text) {
+                for item in &items[found.pattern().as_usize()] {
+                    seen.insert(*item, u64::MAX);
                 }
             }
         }
-        mask
+    }
+
+    fn found(&self, key: u64, place: u64, seen: &mut Items) {
+        let slot = filter_slot(key);
+        if self.filter[slot / 64] >> (slot % 64) & 1 == 1
+            && let Some((start, end)) = self.keys.get(&key)
+        {
+            for item in &self.ids[*start as usize..*end as usize] {
+                seen.insert(*item, place);
+            }
+        }
+    }
+
+    /// Looks at the words that begin in the first 64 of 72 bytes. `before` is 1 if the byte before belongs to a word, `count`
+    /// the words before.
+    fn block(&self, bytes: &[u8], before: u64, count: &mut u32, seen: &mut Items) -> u64 {
+        let load = |at: usize| {
+            bytes.get(at..at + 8).map_or(0, |eight| {
+                u64::from_le_bytes(eight.try_into().unwrap_or_default())
+            })
+        };
+        let mut words = 0;
+        for part in 0..8 {
+            words |= gather(word_bits(load(part * 8))) << (part * 8);
+        }
+        let mut signs = 0;
+        for part in 0..8 {
+            signs |= gather(sign_bits(load(part * 8))) << (part * 8);
+        }
+        let more = gather(word_bits(load(64)));
+        let mut starts = words & !(words << 1 | before);
+        while signs != 0 {
+            let at = signs.trailing_zeros();
+            signs &= signs - 1;
+            let words_before = (starts & ((1 << at) - 1)).count_ones();
+            let place = 1_u64.rotate_left(count.wrapping_add(words_before) / STEP);
+            self.found(stem_key(load(at as usize) | LOWER), place, seen);
+        }
+        while starts != 0 {
+            let at = starts.trailing_zeros() as usize;
+            starts &= starts - 1;
+            // Length of the word as far as it counts, from the bits behind its start.
+            let rest = words >> at | if at == 0 { 0 } else { more << (64 - at) };
+            let length = (!rest).trailing_zeros().min(PREFIX as u32) as usize;
+            let key = (load(at) | LOWER) & LENGTHS[length];
+            let place = 1_u64.rotate_left(*count / STEP);
+            *count = count.wrapping_add(1);
+            self.found(key, place, seen);
+            if length + 1 >= PREFIX {
+                self.found(stem_key(key), place, seen);
+            }
+        }
+        words >> 63
     }
 }
 
-/// For each pattern, the stems its items need: one of each mask.
+/// What a pattern asks for: items in order, each with the greatest distance in words to the next.
+pub(crate) type Need = Vec<(ItemId, u32)>;
+
+/// For each pattern, the items that must be there before it can match, kept with the rarest of them.
 #[derive(Debug, Default)]
 pub(crate) struct Needs {
-    all: Vec<Vec<Mask>>,
+    /// For each item the patterns it is the rarest item of.
+    by_item: Vec<Vec<(Need, u32)>>,
+    /// Patterns that ask for nothing.
+    open: Vec<u32>,
 }
 
 impl Needs {
-    /// Keeps the weakest needs only: where `{a}` alone leads on, `{a}` and `{b}` need not be asked.
-    pub(crate) fn new(mut needs: Vec<Vec<Mask>>) -> Self {
-        for masks in &mut needs {
-            masks.sort_unstable();
-            masks.dedup();
+    /// Builds from the needs of all patterns, each with the rarest of its items.
+    pub(crate) fn new(needs: Vec<(Option<ItemId>, Need)>, items: usize) -> Self {
+        let mut open = Vec::new();
+        let mut by_item = vec![Vec::new(); items];
+        for (pattern, (rarest, need)) in needs.into_iter().enumerate() {
+            match rarest {
+                Some(rarest) => by_item[usize::from(rarest)].push((need, pattern as u32)),
+                None => open.push(pattern as u32),
+            }
         }
-        needs.sort();
-        needs.dedup();
-        let implied = |weak: &Vec<Mask>, strong: &Vec<Mask>| {
-            weak.iter()
-                .all(|mask| strong.iter().any(|other| other & !mask == 0))
-        };
-        let all = needs
-            .iter()
-            .enumerate()
-            .filter(|(at, strong)| {
-                !needs.iter().enumerate().any(|(other, weak)| {
-                    other != *at && implied(weak, strong) && (!implied(strong, weak) || other < *at)
-                })
-            })
-            .map(|(_, masks)| masks.clone())
-            .collect();
-        Self { all }
+        Self { by_item, open }
     }
 
-    /// Whether some pattern could match a text with these stems.
-    pub(crate) fn met(&self, mask: Mask) -> bool {
-        self.all
-            .iter()
-            .any(|masks| masks.iter().all(|need| need & mask != 0))
+    /// Writes to `live` the patterns that could match a text with these items; returns whether there are any.
+    pub(crate) fn met(&self, seen: &Items, live: &mut Vec<u32>) -> bool {
+        live.clear();
+        live.extend_from_slice(&self.open);
+        for item in seen.iter() {
+            live.extend(
+                self.by_item[usize::from(item)]
+                    .iter()
+                    .filter(|(need, _)| seen.in_order(need))
+                    .map(|(_, pattern)| *pattern),
+            );
+        }
+        !live.is_empty()
     }
 }
 
@@ -278,41 +461,60 @@ mod tests {
     }
 
     #[test]
-    fn weaker_needs_replace_stronger_ones() {
-        let needs = Needs::new(vec![
-            vec![0b1],
-            vec![0b1, 0b10],
-            vec![0b110, 0b1000],
-            vec![0b100, 0b1000],
-        ]);
-        assert_eq!(needs.all.len(), 2);
-        assert!(needs.met(0b1) && needs.met(0b1010) && !needs.met(0b100));
+    fn items_must_be_seen_in_order_and_near() {
+        let needs = Needs::new(vec![(Some(0), vec![(0, 4), (1, 0)])], 2);
+        let seen = |places: &[(ItemId, u32)]| {
+            let mut seen = Items::default();
+            seen.reset(2);
+            places
+                .iter()
+                .for_each(|(item, word)| seen.insert(*item, 1_u64.rotate_left(word / STEP)));
+            seen
+        };
+        let met = |places: &[(ItemId, u32)]| needs.met(&seen(places), &mut Vec::new());
+        assert!(met(&[(0, 10), (1, 14)]));
+        assert!(met(&[(0, 127), (1, 129)]));
+        assert!(!met(&[(0, 10), (1, 30)]));
+        assert!(!met(&[(1, 10), (0, 16)]));
+        assert!(!met(&[(0, 10)]));
+        let mut live = Vec::new();
+        assert!(Needs::new(vec![(None, vec![])], 2).met(&seen(&[]), &mut live));
+        assert_eq!(live, [0]);
     }
 
     #[test]
-    fn stems_are_found_in_text_that_holds_them() {
-        let stems = Stems::new(&[
-            ("ignor".into(), 1),
-            ("prompt".into(), 2),
-            ("игнор".into(), 4),
-        ])
-        .expect("builds");
-        assert_eq!(stems.mask(b"to ignore the prompt", true), 3);
-        assert_eq!(stems.mask("игнорируй".as_bytes(), false), 4);
+    fn words_are_found_by_their_beginning_at_every_place() {
+        let keys = HashMap::from([(key(b"ignore"), vec![0]), (key(b"ai"), vec![1])]);
+        let prefixes =
+            Prefixes::new(&keys, vec![("\u{5ffd}\u{7565}", vec![2])], 3).expect("builds");
+        let look = |text: &str| {
+            let mut seen = Items::default();
+            prefixes.look(text.as_bytes(), text.is_ascii(), &mut seen);
+            seen.iter().collect::<Vec<_>>()
+        };
+        for pad in 0..150 {
+            assert_eq!(look(&format!("{}IGNORING", ". ".repeat(pad))), [0], "{pad}");
+            assert_eq!(
+                look(&format!("{}(ai) {}", "x ".repeat(pad), "y".repeat(pad))),
+                [1],
+                "{pad}"
+            );
+        }
+        assert!(look("aid signore maid").is_empty());
+        assert_eq!(look("\u{8bf7}\u{5ffd}\u{7565}"), [2]);
     }
-}
 
-impl Stems {
-    pub(crate) fn count(&self) -> usize {
-        self.groups
-            .iter()
-            .chain(&self.foreign)
-            .map(|g| g.masks.len())
-            .sum()
-    }
-}
-impl Needs {
-    pub(crate) fn count(&self) -> usize {
-        self.all.len()
+    #[test]
+    fn word_bytes_are_letters_digits_and_all_beyond_ascii() {
+        for byte in 0..=255_u8 {
+            let expected = u64::from(byte.is_ascii_alphanumeric() || byte >= 0x80);
+            assert_eq!(
+                gather(word_bits(u64::from_le_bytes([
+                    byte, b' ', byte, b'a', byte, 0, byte, b'Z'
+                ]))),
+                (expected * 0b0101_0101) | 0b1000_1000,
+                "{byte}"
+            );
+        }
     }
 }

@@ -115,6 +115,11 @@ impl Lexicon {
     fn step(&self, node: u32, byte: u8) -> u32 {
         let (start, end) = self.nodes[node as usize].edges;
         let edges = &self.edges[start as usize..end as usize];
+        if edges.len() > 8 {
+            return edges
+                .binary_search_by_key(&byte, |(edge, _)| *edge)
+                .map_or(NONE, |at| edges[at].1);
+        }
         for (edge, next) in edges {
             if *edge >= byte {
                 return if *edge == byte { *next } else { NONE };
@@ -171,38 +176,30 @@ impl Lexicon {
         exact
     }
 
-    /// The longest term of at least `least` bytes that begins at `start`, wherever words end: for words written together.
+    /// End of the longest one-word term of at least `least` bytes that begins at `start`, wherever words end: for words written
+    /// together, and for markers, which have no words.
     pub(crate) fn longest(
         &self,
         text: &[u8],
         start: usize,
         least: usize,
-        mut found: impl FnMut(Class),
-    ) -> Option<usize> {
+    ) -> Option<(usize, &[Class])> {
         let mut node = self.roots[usize::from(*text.get(start)?)];
         let mut at = start + 1;
         let mut best = None;
         while node != NONE {
             let here = &self.nodes[node as usize];
-            if at - start >= least && (here.prefix.0, here.whole.0) != (here.prefix.1, here.whole.1)
-            {
-                best = Some((at, node));
+            if at - start >= least && here.whole.0 != here.prefix.1 {
+                best = Some((
+                    at,
+                    &self.classes[here.whole.0 as usize..here.prefix.1 as usize],
+                ));
             }
             let Some(next) = text.get(at) else { break };
-            // A term of two words is found without the space.
-            let spaced = self.step(node, b' ');
-            node = match self.step(node, *next) {
-                NONE if spaced != NONE => self.step(spaced, *next),
-                next => next,
-            };
+            node = self.step(node, *next);
             at += 1;
         }
-        let (end, node) = best?;
-        let here = &self.nodes[node as usize];
-        for class in &self.classes[here.whole.0 as usize..here.prefix.1 as usize] {
-            found(*class);
-        }
-        Some(end)
+        best
     }
 
     /// Classes of the word that `word` is a misspelling of: one letter wrong, missing, doubled or swapped, or inner letters scrambled.
@@ -292,12 +289,15 @@ mod tests {
 
     #[test]
     fn words_written_together_are_found_inside() {
-        let mut classes = Vec::new();
         assert_eq!(
-            lexicon().longest(b"systempromptnow", 0, 4, |class| classes.push(class)),
-            Some(12)
+            lexicon().longest(b"systemprompt", 0, 4),
+            Some((6, [2].as_slice()))
         );
-        assert_eq!(classes, [1]);
+        assert_eq!(
+            lexicon().longest(b"ignoreall", 0, 4),
+            Some((5, [0].as_slice()))
+        );
+        assert_eq!(lexicon().longest(b"systemprompt", 1, 4), None);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::sync::{LazyLock, OnceLock};
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::coverage::Coverage;
 use super::decode::{self, Decoded};
-use super::gates::{Dress, Mask, Needs, Stems, long_run};
+use super::gates::{Dress, ItemId, Items, Needs, Prefixes, long_run};
 use super::lexicon::{Class, Lexicon};
 use super::normalize::{Canon, bounded, fold, fold_ascii, undo_leet};
 use super::pattern::{self, Item};
@@ -35,15 +36,17 @@ pub struct Matcher {
     signatures: Vec<Compiled>,
     lexicon: Lexicon,
     markers: Lexicon,
-    /// Slots that wait for each class, later items of a pattern first.
-    waiting: Vec<Vec<u32>>,
-    slots: Vec<Slot>,
+    patterns: Vec<Pattern>,
+    /// Items of all patterns, as ranges of `item_classes`.
+    items: Vec<PatternItem>,
+    item_classes: Vec<Class>,
+    classes: usize,
     /// Whether a class speaks about an attack rather than being one.
     guards: Vec<bool>,
-    stems: Stems,
+    prefixes: Prefixes,
     needs: Needs,
-    /// Stems that only occur in reversed or rotated text, with their decoder.
-    disguised: [Mask; 3],
+    /// Words that only occur in text written backwards, in ROT13 and in Atbash.
+    disguised: [ItemId; 3],
     regexes: Vec<LazyRegex>,
     signals: Vec<u32>,
 }
@@ -55,19 +58,31 @@ struct Compiled {
     unless: Vec<Class>,
 }
 
-/// One item of one pattern.
+impl Compiled {
+    /// What a hit says in text of `role`.
+    fn weight(&self, role: Role) -> f64 {
+        (self.signature.weight * role.emphasis()).clamp(-1.0, 1.0)
+    }
+}
+
+/// A sequence of items.
 #[derive(Debug)]
-struct Slot {
+struct Pattern {
     signature: u32,
+    items: std::ops::Range<u32>,
+}
+
+/// Any of some classes, at most `gap` words after the item before.
+#[derive(Debug)]
+struct PatternItem {
+    classes: std::ops::Range<u32>,
     gap: u32,
-    first: bool,
-    last: bool,
 }
 
 #[derive(Debug)]
 struct LazyRegex {
     signature: u32,
-    mask: Mask,
+    item: ItemId,
     source: String,
     compiled: OnceLock<Option<Regex>>,
 }
@@ -86,40 +101,63 @@ pub struct Scratch {
 
 #[derive(Debug, Default)]
 struct Work {
+    /// Items of the text as it stands, and of a view of it.
+    seen: [Items; 2],
+    /// The patterns that may match the text in work.
+    live: Vec<u32>,
+    /// For each class the number of the last pass in which a live pattern or a guard wanted it.
+    wanted: Vec<u32>,
+    pass: u32,
     words: Words,
-    states: Vec<State>,
-    epoch: u32,
+    events: Vec<Event>,
+    /// For each class its first and last event, `NONE` if there is none.
+    heads: Vec<(u32, u32)>,
+    /// For each event the next one of its class.
+    next: Vec<u32>,
     guards: Vec<(Class, u32)>,
+    queue: Vec<(u32, u32, u32)>,
+    states: Vec<State>,
 }
 
-/// How far a pattern has come: the item of this slot ended at `position`, and the match began at token `first`.
+/// How far a pattern has come: its item ended at `position`, and the match began at token `first`.
 #[derive(Debug, Default, Clone, Copy)]
 struct State {
-    epoch: u32,
+    reached: bool,
     position: u32,
     first: u32,
 }
 
+/// No such event.
+const NONE: u32 = u32::MAX;
+
 /// A class this many words before a match speaks about it.
 const GUARD_REACH: u32 = 5;
 
-/// One per bit, the last one shared by all stems that find no bit of their own.
-const BITS: usize = 128;
+/// Words whose disguised forms give a text away that is written backwards or with other letters.
+const TELLING: [&str; 14] = [
+    "ignore",
+    "previous",
+    "instructions",
+    "instruction",
+    "prompt",
+    "system",
+    "forget",
+    "disregard",
+    "override",
+    "reveal",
+    "guidelines",
+    "restrictions",
+    "bypass",
+    "rules",
+];
 
-/// Beginnings of `ignore`, `previous`, `instructions`, `prompt`, `system`, `forget`, `disregard`, `override` as other spellings write
-/// them: backwards, in ROT13, in Atbash.
-const REVERSED: [&str; 6] = [
-    "erong",
-    "suoiverp",
-    "noitcurts",
-    "tpmorp",
-    "tegrof",
-    "dragers",
-];
-const ROT13: [&str; 7] = [
-    "vtaber", "cerivbh", "vafgehp", "cebzcg", "sbetrg", "qvfertn", "bireevq",
-];
-const ATBASH: [&str; 4] = ["rtmliv", "kivelfh", "rmhgifx", "kilnkg"];
+#[cfg(test)]
+impl Scratch {
+    /// Bytes that the last decoder wrote.
+    pub(crate) fn decoded_len(&self) -> usize {
+        self.decoded.bytes.len().max(self.selectors.bytes.len())
+    }
+}
 
 impl Matcher {
     /// The signatures that ship, compiled on first use.
@@ -185,7 +223,6 @@ impl Matcher {
         } else {
             fold(text, canon, &mut verdict.signals);
         }
-        let mask = self.stems.mask(&canon.text, ascii);
         let dress = Dress::of(text.as_bytes());
         let mut pass = Pass {
             matcher: self,
@@ -193,10 +230,20 @@ impl Matcher {
             hits: &mut verdict.hits,
             role,
         };
-        if self.needs.met(mask) || dress.emphasis > 1 && has_split_word(&canon.text) {
+        if dress.emphasis > 1 && has_split_word(&canon.text) {
+            pass.run_all(
+                canon,
+                0,
+                if canon.changed {
+                    Via::Normalized
+                } else {
+                    Via::Plain
+                },
+            );
+        } else if pass.ready(canon, 0) {
             pass.run(
                 canon,
-                mask,
+                0,
                 if canon.changed {
                     Via::Normalized
                 } else {
@@ -204,7 +251,7 @@ impl Matcher {
                 },
             );
         }
-        pass.disguised(text, canon, view, inner, decoded, dress, mask);
+        pass.disguised(text, canon, view, inner, decoded, dress);
         if verdict.signals != Signals::default() {
             if verdict.signals.tags > 0 || verdict.signals.variation_selectors > 3 {
                 decode::hidden(text, decoded, selectors);
@@ -262,10 +309,6 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Undoes the disguises whose marks are there, and matches what comes out.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the buffers are borrowed apart from one scratch"
-    )]
     fn disguised(
         &mut self,
         text: &str,
@@ -274,10 +317,9 @@ impl Pass<'_> {
         inner: &mut Canon,
         decoded: &mut Decoded,
         dress: Dress,
-        mask: Mask,
     ) {
         let ascii = canon.offsets.is_empty();
-        if dress.leet > 1 || !ascii && canon.changed {
+        if dress.leet > 1 || (!ascii && canon.changed) {
             for one in *b"il" {
                 copy(canon, view);
                 undo_leet(&mut view.text, one);
@@ -286,21 +328,19 @@ impl Pass<'_> {
                 }
             }
         }
-        if dress.spaced > 3 || canon.changed {
-            if decode::join_spaced(canon, view) {
-                self.try_view(view, Via::Joined);
-            }
+        if (dress.spaced > 3 || canon.changed) && decode::join_spaced(canon, view) {
+            self.try_view(view, Via::Joined);
         }
         if dress.joins > 0 && decode::join_quoted(canon, view) {
             self.try_view(view, Via::Concatenated);
         }
         let [reversed, rot13, atbash] = self.matcher.disguised;
-        if mask & reversed != 0 {
+        if self.work.seen[0].has(reversed) {
             decode::reverse(canon, view);
             self.try_view(view, Via::Reversed);
         }
-        for (stems, shift) in [(rot13, 13), (atbash, 26)] {
-            if mask & stems != 0 {
+        for (words, shift) in [(rot13, 13), (atbash, 26)] {
+            if self.work.seen[0].has(words) {
                 decode::rotate(canon, view, shift);
                 self.try_view(view, Via::Rotated);
             }
@@ -310,9 +350,9 @@ impl Pass<'_> {
             decode::runs(bytes, decoded, |found, hex| {
                 self.decoded(found, inner, if hex { Via::Codes } else { Via::Base64 });
             });
-            if long_run(bytes, 0, LONG_WORD).is_some() && mask != 0 {
-                // Words written together lose the blanks that some stems rely on.
-                self.run(canon, mask, Via::Joined);
+            if has_long_word(&canon.text) {
+                // Words written together are not seen by stage one.
+                self.run_all(canon, 0, Via::Joined);
             }
         }
         if dress.escapes > 1 && decode::unescape(bytes, decoded, 2) {
@@ -338,91 +378,76 @@ impl Pass<'_> {
                 .unwrap_or_default();
         }
         canon.source_len = decoded.end;
+        canon.run = decoded.run;
         self.try_view(canon, via);
     }
 
     fn try_view(&mut self, canon: &Canon, via: Via) {
-        let mask = self.matcher.stems.mask(&canon.text, false);
-        if self.matcher.needs.met(mask) {
-            self.run(canon, mask, via);
+        if has_long_word(&canon.text) {
+            self.run_all(canon, 1, via);
+        } else if self.ready(canon, 1) {
+            self.run(canon, 1, via);
         }
     }
 
-    /// Stage two.
-    fn run(&mut self, canon: &Canon, mask: Mask, via: Via) {
+    /// Whether stage one has seen enough in the text for some signature; leaves the patterns in question in `work.live`.
+    fn ready(&mut self, canon: &Canon, seen: usize) -> bool {
+        let Work {
+            seen: all, live, ..
+        } = &mut *self.work;
+        let seen = &mut all[seen];
+        let ascii = canon.offsets.is_empty() || canon.text.is_ascii();
+        self.matcher.prefixes.look(&canon.text, ascii, seen);
+        self.matcher.needs.met(seen, live)
+            || self
+                .matcher
+                .regexes
+                .iter()
+                .any(|regex| seen.has(regex.item))
+    }
+
+    /// Stage two for all patterns, where stage one cannot see the words.
+    fn run_all(&mut self, canon: &Canon, seen: usize, via: Via) {
+        self.work.live.clear();
+        self.work.live.extend(0..self.matcher.patterns.len() as u32);
+        self.run(canon, seen, via);
+    }
+
+    /// Stage two for the patterns in `work.live`, on a text whose items are `work.seen[seen]`.
+    fn run(&mut self, canon: &Canon, seen: usize, via: Via) {
         let Self {
             matcher,
             work,
             hits,
             role,
         } = self;
-        let Work {
-            words,
-            states,
-            epoch,
-            guards,
-        } = &mut **work;
-        words.cut(canon, &matcher.markers);
-        states.resize(matcher.slots.len(), State::default());
-        *epoch = epoch.wrapping_add(1);
-        if *epoch == 0 {
-            states.fill(State::default());
-            *epoch = 1;
+        if !work.live.is_empty() {
+            work.collect(matcher, canon);
         }
-        guards.clear();
-        let epoch = *epoch;
-        let tokens = &words.tokens;
-        words.events(&matcher.lexicon, |Event { class, first, last }| {
-            let position = tokens[first as usize].position;
-            let end = tokens[(last as usize).min(tokens.len() - 1)].position;
-            if matcher.guards[usize::from(class)] {
-                guards.push((class, end));
+        for at in 0..work.live.len() {
+            let pattern = &matcher.patterns[work.live[at] as usize];
+            let compiled = &matcher.signatures[pattern.signature as usize];
+            // Each signature counts once: a text full of one phrase must not fill memory.
+            if compiled.roles & role.bit() == 0
+                || hits.iter().any(|hit| hit.signature == pattern.signature)
+            {
+                continue;
             }
-            for slot_index in &matcher.waiting[usize::from(class)] {
-                let at = *slot_index as usize;
-                let slot = &matcher.slots[at];
-                let began = if slot.first {
-                    first
-                } else {
-                    let before = states[at - 1];
-                    if before.epoch != epoch
-                        || position <= before.position
-                        || position - before.position - 1 > slot.gap
-                    {
-                        continue;
-                    }
-                    before.first
-                };
-                if !slot.last {
-                    states[at] = State {
-                        epoch,
-                        position: end,
-                        first: began,
-                    };
-                    continue;
-                }
-                let compiled = &matcher.signatures[slot.signature as usize];
-                let start = tokens[began as usize];
-                if compiled.roles & role.bit() == 0
-                    || began < compiled.signature.after
-                    || is_guarded(guards, &compiled.unless, start.position)
-                {
-                    continue;
-                }
-                let stop = tokens[(last as usize).min(tokens.len() - 1)];
+            if let Some((first, last)) = work.find(matcher, pattern, compiled) {
+                let tokens = &work.words.tokens;
                 push_hit(
                     hits,
-                    slot.signature,
-                    compiled,
+                    pattern.signature,
+                    compiled.weight(*role),
                     canon,
-                    start.from as usize..stop.to as usize,
+                    tokens[first as usize].from as usize..tokens[last as usize].to as usize,
                     via,
-                    *role,
                 );
             }
-        });
+        }
         for lazy in &matcher.regexes {
-            if lazy.mask & mask == 0
+            if !work.seen[seen].has(lazy.item)
+                || hits.iter().any(|hit| hit.signature == lazy.signature)
                 || matcher.signatures[lazy.signature as usize].roles & role.bit() == 0
             {
                 continue;
@@ -432,48 +457,170 @@ impl Pass<'_> {
                 push_hit(
                     hits,
                     lazy.signature,
-                    &matcher.signatures[lazy.signature as usize],
+                    matcher.signatures[lazy.signature as usize].weight(*role),
                     canon,
                     found.range(),
                     via,
-                    *role,
                 );
             }
         }
     }
 }
 
+impl Work {
+    /// Cuts the text, finds its vocabulary and orders it by class.
+    fn collect(&mut self, matcher: &Matcher, canon: &Canon) {
+        let Self {
+            words,
+            events,
+            heads,
+            next,
+            guards,
+            live,
+            wanted,
+            pass,
+            ..
+        } = self;
+        wanted.resize(matcher.classes, 0);
+        *pass = pass.wrapping_add(1);
+        if *pass == 0 {
+            wanted.fill(0);
+            *pass = 1;
+        }
+        for pattern in live.iter() {
+            let pattern = &matcher.patterns[*pattern as usize];
+            for item in &matcher.items[pattern.items.start as usize..pattern.items.end as usize] {
+                for class in
+                    &matcher.item_classes[item.classes.start as usize..item.classes.end as usize]
+                {
+                    wanted[usize::from(*class)] = *pass;
+                }
+            }
+        }
+        words.cut(canon, &matcher.lexicon, &matcher.markers);
+        // Only what the text before has touched is reset.
+        for event in events.drain(..) {
+            heads[usize::from(event.class)] = (NONE, NONE);
+        }
+        heads.resize(matcher.classes, (NONE, NONE));
+        next.clear();
+        guards.clear();
+        words.events(&matcher.lexicon, |mut event| {
+            let is_guard = matcher.guards[usize::from(event.class)];
+            if !is_guard && wanted[usize::from(event.class)] != *pass {
+                return;
+            }
+            event.last = event.last.min(words.tokens.len() as u32 - 1);
+            if is_guard {
+                guards.push((event.class, words.tokens[event.last as usize].position));
+            }
+            let index = events.len() as u32;
+            let (head, tail) = &mut heads[usize::from(event.class)];
+            match *tail {
+                NONE => *head = index,
+                before => next[before as usize] = index,
+            }
+            *tail = index;
+            next.push(NONE);
+            events.push(event);
+        });
+    }
+
+    /// Finds the items of `pattern` in order; gives the first and last token of the first match that nothing speaks against.
+    fn find(
+        &mut self,
+        matcher: &Matcher,
+        pattern: &Pattern,
+        compiled: &Compiled,
+    ) -> Option<(u32, u32)> {
+        let items = &matcher.items[pattern.items.start as usize..pattern.items.end as usize];
+        let classes = |item: &PatternItem| {
+            &matcher.item_classes[item.classes.start as usize..item.classes.end as usize]
+        };
+        if !items.iter().all(|item| {
+            classes(item)
+                .iter()
+                .any(|class| self.heads[usize::from(*class)].0 != NONE)
+        }) {
+            return None;
+        }
+        self.queue.clear();
+        for (at, item) in items.iter().enumerate() {
+            for class in classes(item) {
+                let mut index = self.heads[usize::from(*class)].0;
+                while index != NONE {
+                    let event = self.events[index as usize];
+                    // One word serves one item: later items look before earlier ones move on.
+                    self.queue
+                        .push((event.first, (items.len() - at) as u32, event.last));
+                    index = self.next[index as usize];
+                }
+            }
+        }
+        self.queue.sort_unstable();
+        self.states.clear();
+        self.states.resize(items.len(), State::default());
+        for (first, from_end, last) in &self.queue {
+            let at = items.len() - *from_end as usize;
+            let began = if at == 0 {
+                *first
+            } else {
+                let before = self.states[at - 1];
+                let position = self.words.tokens[*first as usize].position;
+                if !before.reached
+                    || position <= before.position
+                    || position - before.position - 1 > items[at].gap
+                {
+                    continue;
+                }
+                before.first
+            };
+            if at + 1 < items.len() {
+                self.states[at] = State {
+                    reached: true,
+                    position: self.words.tokens[*last as usize].position,
+                    first: began,
+                };
+            } else if began >= compiled.signature.after
+                && !is_guarded(
+                    &self.guards,
+                    &compiled.unless,
+                    self.words.tokens[began as usize].position,
+                )
+            {
+                return Some((began, *last));
+            }
+        }
+        None
+    }
+}
+
 fn push_hit(
     hits: &mut Vec<Hit>,
     signature: u32,
-    compiled: &Compiled,
+    weight: f64,
     canon: &Canon,
     range: std::ops::Range<usize>,
     via: Via,
-    role: Role,
 ) {
-    // Each signature counts once: a text full of one phrase must not fill memory.
-    if hits.iter().any(|hit| hit.signature == signature) {
-        return;
-    }
-    let (start, end) = (canon.source(range.start), canon.source(range.end));
-    let weight = (compiled.signature.weight * role.emphasis()).min(1.0);
+    let (start, end) = canon.source_range(range);
     hits.push(Hit {
         signature,
-        start: start.min(end),
-        end: end.max(start),
+        start,
+        end,
         via,
         weight,
     });
 }
 
+/// Whether words shortly before `start` turn the match into talk about it. `guards` are in the order of their beginnings, and terms are
+/// short, so a little beyond the reach is looked at.
 fn is_guarded(guards: &[(Class, u32)], unless: &[Class], start: u32) -> bool {
-    guards
+    let near = guards.partition_point(|(_, end)| *end + GUARD_REACH < start);
+    guards[near..]
         .iter()
-        .rev()
-        .skip_while(|(_, end)| *end >= start)
-        .take_while(|(_, end)| start - end <= GUARD_REACH)
-        .any(|(class, _)| unless.contains(class))
+        .take_while(|(_, end)| *end < start + GUARD_REACH)
+        .any(|(class, end)| *end < start && unless.contains(class))
 }
 
 /// Whether emphasis or a comment stands inside a word.
@@ -488,6 +635,21 @@ fn has_split_word(text: &[u8]) -> bool {
                     .is_some_and(u8::is_ascii_lowercase)
                 || text[at..].starts_with(b"<!--"))
     })
+}
+
+/// Whether so many letters stand together that they may be several words.
+fn has_long_word(text: &[u8]) -> bool {
+    let mut from = 0;
+    while let Some(run) = long_run(text, from, LONG_WORD) {
+        from = run.end;
+        if text[run]
+            .split(|byte| !byte.is_ascii_lowercase())
+            .any(|letters| letters.len() >= LONG_WORD)
+        {
+            return true;
+        }
+    }
+    false
 }
 
 fn copy(from: &Canon, to: &mut Canon) {
@@ -542,15 +704,24 @@ impl Classes {
                     .ok_or_else(|| format!("class `{name}` is not defined"))?,
             );
         }
-        if !item.terms.is_empty() {
-            let name = format!("={}", item.terms.join("|"));
+        for term in &item.terms {
+            let name = format!("={term}");
             classes.push(match self.by_name.get(&name) {
                 Some(class) => *class,
-                None => self.add(&name, item.terms.iter().cloned()),
+                None => self.add(&name, std::iter::once(term.clone())),
             });
         }
         Ok(classes)
     }
+}
+
+/// The terms in a line of the vocabulary. A term that begins with punctuation may hold `|` itself and stands alone.
+fn alternatives(line: &str) -> std::str::Split<'_, &str> {
+    line.split(if is_marker(line.as_bytes()) {
+        "\u{0}"
+    } else {
+        "|"
+    })
 }
 
 fn is_marker(term: &[u8]) -> bool {
@@ -566,19 +737,23 @@ impl Matcher {
                 name,
                 terms
                     .iter()
-                    .flat_map(|term| term.split('|'))
+                    .flat_map(|term| alternatives(term))
                     .map(str::to_owned),
             );
         }
-        let mut coverage = Coverage::new(&file.stems);
-        let disguised = [&REVERSED[..], &ROT13[..], &ATBASH[..]].map(|stems| {
-            stems
-                .iter()
-                .fold(0, |mask, stem| mask | coverage.stem(stem))
+        let mut coverage = Coverage::new(file.frequency, file.misspelt.clone());
+        let disguised = [
+            reversed as fn(&str) -> String,
+            |word| rotated(word, 13),
+            |word| rotated(word, 26),
+        ]
+        .map(|disguise| {
+            let words: Vec<String> = TELLING.iter().map(|word| disguise(word)).collect();
+            coverage.words(words.iter().map(String::as_str))
         });
-        let (mut signatures, mut slots, mut waiting, mut regexes, mut signals) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut needs = Vec::new();
+        let (mut signatures, mut patterns, mut pattern_items, mut item_classes) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut regexes, mut signals) = (Vec::new(), Vec::new());
         let mut seen = std::collections::HashSet::new();
         for signature in file.signature {
             let index = signatures.len() as u32;
@@ -590,33 +765,31 @@ impl Matcher {
             for pattern in &signature.patterns {
                 for items in pattern::parse(pattern).map_err(error)? {
                     let mut of_items = Vec::with_capacity(items.len());
-                    for (at, item) in items.iter().enumerate() {
-                        let item_classes = classes.of_item(item).map_err(error)?;
-                        let slot = slots.len() as u32;
-                        slots.push(Slot {
-                            signature: index,
+                    let first = pattern_items.len() as u32;
+                    for item in &items {
+                        let of_item = classes.of_item(item).map_err(error)?;
+                        let start = item_classes.len() as u32;
+                        item_classes.extend_from_slice(&of_item);
+                        pattern_items.push(PatternItem {
+                            classes: start..item_classes.len() as u32,
                             gap: item.gap,
-                            first: at == 0,
-                            last: at + 1 == items.len(),
                         });
-                        for class in &item_classes {
-                            waiting.push((*class, slot));
-                        }
-                        of_items.push(item_classes);
+                        of_items.push((of_item, item.gap));
                     }
-                    needs.push(coverage.of_pattern(&of_items, &classes.terms));
+                    patterns.push(Pattern {
+                        signature: index,
+                        items: first..pattern_items.len() as u32,
+                    });
+                    coverage.pattern(&of_items, &classes.terms);
                 }
             }
             for source in &signature.regex {
                 build_regex_syntax(source).map_err(error)?;
-                let mask = signature
-                    .needs
-                    .iter()
-                    .fold(0, |mask, literal| mask | coverage.literal(literal));
-                needs.push(vec![mask]);
+                let words = signature.needs.iter().flat_map(|words| words.split('|'));
+                let item = coverage.alone(words);
                 regexes.push(LazyRegex {
                     signature: index,
-                    mask,
+                    item,
                     source: source.clone(),
                     compiled: OnceLock::new(),
                 });
@@ -643,14 +816,6 @@ impl Matcher {
                 unless,
             });
         }
-        let mut by_class: Vec<Vec<u32>> = vec![Vec::new(); classes.terms.len()];
-        for (class, slot) in waiting {
-            by_class[usize::from(class)].push(slot);
-        }
-        for slots in &mut by_class {
-            // An event may serve one item of a pattern only: later items look before earlier ones move on.
-            slots.sort_unstable_by(|a, b| b.cmp(a));
-        }
         let mut guards = vec![false; classes.terms.len()];
         for class in signatures.iter().flat_map(|compiled| &compiled.unless) {
             guards[usize::from(*class)] = true;
@@ -671,8 +836,7 @@ impl Matcher {
                 }
             }
         }
-        let stems = Stems::new(&coverage.stems)
-            .map_err(|source| SignatureError::of("stems", source.to_string()))?;
+        let (prefixes, needs) = coverage.build()?;
         Ok(Self {
             lexicon: Lexicon::new(
                 canonical_terms
@@ -682,11 +846,13 @@ impl Matcher {
             ),
             markers: Lexicon::new(marker_terms.into_iter(), &[]),
             signatures,
-            waiting: by_class,
-            slots,
+            patterns,
+            items: pattern_items,
+            item_classes,
+            classes: classes.terms.len(),
             guards,
-            stems,
-            needs: Needs::new(needs),
+            prefixes,
+            needs,
             disguised,
             regexes,
             signals,
@@ -706,156 +872,13 @@ fn build_regex_syntax(source: &str) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
-/// Which stems stand for which terms.
-struct Coverage {
-    stems: Vec<(String, Mask)>,
+fn reversed(word: &str) -> String {
+    word.chars().rev().collect()
 }
 
-impl Coverage {
-    fn new(stems: &[String]) -> Self {
-        let mut coverage = Self { stems: Vec::new() };
-        for stem in stems {
-            coverage.stem(stem);
-        }
-        coverage
-    }
-
-    /// The mask of `stem`, added if new.
-    fn stem(&mut self, stem: &str) -> Mask {
-        if let Some((_, mask)) = self.stems.iter().find(|(known, _)| known == stem) {
-            return *mask;
-        }
-        let mask = 1 << self.stems.len().min(BITS - 1);
-        self.stems.push((stem.to_owned(), mask));
-        mask
-    }
-
-    /// Stems within `literal`, or the literal's beginning as a new one.
-    fn literal(&mut self, literal: &str) -> Mask {
-        match self.within(literal.as_bytes()) {
-            0 => self.stem(literal),
-            mask => mask,
-        }
-    }
-
-    fn within(&self, term: &[u8]) -> Mask {
-        let holds = |stem: &str| {
-            !stem.is_empty()
-                && term
-                    .windows(stem.len())
-                    .any(|window| window == stem.as_bytes())
-        };
-        self.stems
-            .iter()
-            .filter(|(stem, _)| holds(stem))
-            .fold(0, |mask, (_, bit)| mask | bit)
-    }
-
-    /// For each item all of whose terms hold a stem, these stems. Where there is no such item, the item with the fewest terms gets
-    /// stems of its own.
-    fn of_pattern(&mut self, items: &[Vec<Class>], terms: &[Vec<Vec<u8>>]) -> Vec<Mask> {
-        let mut masks = Vec::new();
-        for classes in items {
-            let covered = classes
-                .iter()
-                .flat_map(|class| &terms[usize::from(*class)])
-                .try_fold(0, |mask, term| match self.within(term) {
-                    0 => None,
-                    found => Some(mask | found),
-                });
-            if let Some(mask) = covered.filter(|mask| *mask != 0) {
-                masks.push(mask);
-            }
-        }
-        if !masks.is_empty() {
-            return masks;
-        }
-        let own = |classes: &&Vec<Class>| -> (usize, usize) {
-            let all: Vec<&Vec<u8>> = classes
-                .iter()
-                .flat_map(|class| &terms[usize::from(*class)])
-                .collect();
-            (
-                all.iter().filter(|term| first_word(term).len() < 4).count(),
-                all.len(),
-            )
-        };
-        let Some(best) = items.iter().min_by_key(own) else {
-            return masks;
-        };
-        let mut mask = 0;
-        for term in best.iter().flat_map(|class| &terms[usize::from(*class)]) {
-            mask |= self.literal(&stem_of(term));
-        }
-        vec![mask]
-    }
-}
-
-fn first_word(term: &[u8]) -> &[u8] {
-    let end = term
-        .iter()
-        .position(|byte| byte.is_ascii_whitespace() || *byte == b'*')
-        .unwrap_or(term.len());
-    &term[..end]
-}
-
-/// The longest word of a term, its first twelve bytes at a character's end.
-fn stem_of(term: &[u8]) -> String {
-    let text = String::from_utf8_lossy(term);
-    let word = text
-        .strip_suffix('*')
-        .unwrap_or(&text)
-        .split(' ')
-        .max_by_key(|word| word.len())
-        .unwrap_or_default();
-    let end = word
-        .char_indices()
-        .map(|(at, letter)| at + letter.len_utf8())
-        .take_while(|end| *end <= 12)
-        .last()
-        .unwrap_or(word.len());
-    word[..end].to_owned()
-}
-
-impl Matcher {
-    #[doc(hidden)]
-    pub fn profile<'a>(&self, texts: impl Iterator<Item = &'a str>) {
-        let (
-            mut rows,
-            mut met,
-            mut leet,
-            mut sp,
-            mut j,
-            mut long,
-            mut esc,
-            mut num,
-            mut morse,
-            mut na,
-        ) = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-        let mut canon = Canon::default();
-        for t in texts {
-            rows += 1;
-            if t.is_ascii() {
-                fold_ascii(t, &mut canon)
-            } else {
-                na += 1;
-                fold(t, &mut canon, &mut Signals::default())
-            }
-            let mask = self.stems.mask(&canon.text, t.is_ascii());
-            met += usize::from(self.needs.met(mask));
-            let d = Dress::of(t.as_bytes());
-            leet += usize::from(d.leet > 1);
-            sp += usize::from(d.spaced > 3);
-            j += usize::from(d.joins > 0);
-            esc += usize::from(d.escapes > 1);
-            num += usize::from(d.numbers > 3);
-            morse += usize::from(d.morse > 8);
-            long += usize::from(long_run(t.as_bytes(), 0, decode::SHORTEST_RUN).is_some());
-        }
-        eprintln!(
-            "rows {rows} needs {met} nonascii {na} leet {leet} spaced {sp} joins {j} long {long} esc {esc} num {num} morse {morse} stems {} needs {}",
-            self.stems.count(),
-            self.needs.count()
-        );
-    }
+fn rotated(word: &str, shift: u8) -> String {
+    let (mut plain, mut out) = (Canon::default(), Canon::default());
+    fold_ascii(word, &mut plain);
+    decode::rotate(&plain, &mut out, shift);
+    String::from_utf8_lossy(&out.text).into_owned()
 }

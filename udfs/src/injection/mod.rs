@@ -4,13 +4,14 @@
 //! where. Signatures are data, in `signatures/*.toml`; users add their own with [`Matcher::builtin_with`].
 //!
 //! Modules in reading order: `verdict` (what comes out), `signature` and `pattern` (what is looked for), `normalize`, `confusables` and
-//! `decode` (one spelling for all), `gates` (stage one), `lexicon`, `tokens` and `matcher` (stage two), `evaluate` (how good it is on
+//! `decode` (one spelling for all), `gates` and `coverage` (stage one), `lexicon`, `tokens` and `matcher` (stage two), `evaluate` (how good it is on
 //! labelled text), `udf` (SQL).
 //!
 //! Left out: meaning. A request that hides in an innocent story, an optimised suffix, a nested encoding or an image needs a model to
 //! judge; signatures find what is said in words that give it away.
 
 mod confusables;
+mod coverage;
 mod decode;
 pub mod evaluate;
 mod gates;
@@ -20,11 +21,15 @@ mod normalize;
 mod pattern;
 mod signature;
 mod tokens;
+mod udf;
 mod verdict;
 
 pub use matcher::{Matcher, Scratch};
 pub use normalize::normalize_text;
 pub use signature::{Signature, SignatureError};
+pub use udf::{
+    InjectionHits, InjectionMatch, InjectionScore, InjectionSignatures, NormalizeText, udfs,
+};
 pub use verdict::{Hit, Role, Signals, Verdict, Via};
 
 #[cfg(test)]

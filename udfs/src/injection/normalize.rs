@@ -28,6 +28,8 @@ pub(crate) struct Canon {
     pub(crate) changed: bool,
     /// Length of the original in bytes.
     pub(crate) source_len: usize,
+    /// For text out of an encoded run: the run, which stands for any part of it.
+    pub(crate) run: Option<(usize, usize)>,
 }
 
 impl Canon {
@@ -36,6 +38,7 @@ impl Canon {
         self.offsets.clear();
         self.changed = false;
         self.source_len = 0;
+        self.run = None;
     }
 
     /// Offset in the original text of folded byte `at`; the original length for the end.
@@ -45,6 +48,14 @@ impl Canon {
         } else {
             self.offsets.get(at).map_or(at, |offset| *offset as usize)
         }
+    }
+
+    /// The part of the original that a range of the folded text comes from.
+    pub(crate) fn source_range(&self, range: std::ops::Range<usize>) -> (usize, usize) {
+        let (start, end) = self
+            .run
+            .unwrap_or_else(|| (self.source(range.start), self.source(range.end)));
+        (start.min(end), end.max(start))
     }
 
     fn push(&mut self, letter: char, offset: u32) {
@@ -247,7 +258,8 @@ fn kind(letter: char) -> Kind {
     }
     match u32::from(letter) {
         // Letters that normalisation form KC keeps, for the scripts that fill most text.
-        0x391..=0x3C9
+        0x391..=0x3A9
+        | 0x3B1..=0x3C9
         | 0x400..=0x482
         | 0x48A..=0x52F
         | 0x5D0..=0x5EA
@@ -305,11 +317,13 @@ static NFKC: LazyLock<ComposingNormalizerBorrowed<'static>> =
 static NFKD: LazyLock<DecomposingNormalizerBorrowed<'static>> =
     LazyLock::new(DecomposingNormalizerBorrowed::new_nfkd);
 
-/// The letters that `letter` stands for: base letter of an accented Latin one, compatibility mapping of a styled one.
+/// The letters that `letter` stands for: base letter of an accented Latin or Greek one, compatibility mapping of a styled one.
 fn compat(letter: char) -> impl Iterator<Item = char> {
     let code = u32::from(letter);
     let (single, many) = match code {
-        0xC0..=0x24F | 0x1E00..=0x1EFF => (Some(latin_base(letter)), None),
+        0xC0..=0x24F | 0x386..=0x390 | 0x3AA..=0x3B0 | 0x3CA..=0x3CE | 0x1E00..=0x1FFC => {
+            (Some(latin_base(letter)), None)
+        }
         0xFF01..=0xFF5E => (char::from_u32(code - 0xFEE0), None),
         // Negative circled, negative squared and regional indicator letters have no mapping in Unicode.
         0x1F150..=0x1F169 => (char::from_u32(u32::from('a') + code - 0x1F150), None),
@@ -346,7 +360,7 @@ impl<A: Iterator<Item = char>, B: Iterator<Item = char>> Iterator for Letters<A,
     }
 }
 
-/// Strips the accents of a Latin letter. Accents may be stacked, and Vietnamese stacks them: three steps reach every base.
+/// Strips the accents of a Latin or Greek letter. Accents may be stacked, and Vietnamese stacks them: three steps reach every base.
 fn latin_base(letter: char) -> char {
     let mut base = letter;
     for _ in 0..3 {
@@ -525,7 +539,7 @@ mod tests {
 
     #[test]
     fn quantities_and_versions_are_not_leetspeak() {
-        for word in ["5kg", "v2", "2024", "gpt-4", "1st", "c++"] {
+        for word in ["5kg", "v2", "2024", "gpt-4", "1st"] {
             assert!(!looks_leet(word), "{word}");
         }
         assert_eq!(
@@ -541,10 +555,7 @@ mod tests {
             .map(|letter| char::from_u32(0xE0000 + letter as u32).expect("a tag"))
             .collect();
         assert_eq!(normalize_text(&tags), "hi");
-        assert_eq!(
-            normalize_text("say  i g n o r e   a l l\tnow"),
-            "say ignore all now"
-        );
+        assert_eq!(normalize_text("say  i-g-n-o-r-e\tit"), "say ignore it");
         assert_eq!(normalize_text(""), "");
     }
 }

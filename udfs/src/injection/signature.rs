@@ -10,7 +10,7 @@
 //! [[signature]]
 //! id = "override.ignore-rules"          # for ever: never reused for another meaning
 //! category = "direct_override"          # technique family
-//! weight = 0.9                          # 0.5 and more fires alone
+//! weight = 0.9                          # 0.5 and more fires alone; below zero it takes that share off
 //! atlas = "AML.T0051.000"
 //! lang = "en"
 //! patterns = ["{override} ..3 {rules}"] # see the pattern module for the language
@@ -19,8 +19,8 @@
 //! clean = ["ignore the noise"]
 //! ```
 //!
-//! Optional: `regex`, byte regular expressions on the folded text (lower case, ASCII classes), each looked for only where its `needs`
-//! literal is present; `roles`, where the signature is live (default: all but system and assistant); `after`, the number of words that
+//! Optional: `regex`, byte regular expressions on the folded text (lower case, ASCII classes), each looked for only where one of
+//! the words in `needs` is present; `roles`, where the signature is live (default: all but system and assistant); `after`, the number of words that
 //! must precede the match; `signal`, with `least`, to weigh one of the counts in [`Signals`](super::Signals).
 
 use std::collections::BTreeMap;
@@ -37,9 +37,9 @@ pub(crate) struct SignatureFile {
     /// Version of the format; 1.
     #[serde(default)]
     pub(crate) version: Option<u32>,
-    /// Fragments that stage one looks for. What the patterns need beyond these is derived.
+    /// In how many of a thousand ordinary texts a word begins so; see [`coverage`](super::coverage).
     #[serde(default)]
-    pub(crate) stems: Vec<String>,
+    pub(crate) frequency: BTreeMap<String, u32>,
     /// Words that are recognised with a typing error.
     #[serde(default)]
     pub(crate) misspelt: Vec<String>,
@@ -57,7 +57,7 @@ pub struct Signature {
     pub id: String,
     /// Technique family.
     pub category: String,
-    /// How much one hit says, in (0, 1]; 0.5 fires alone.
+    /// How much one hit says, up to 1; 0.5 fires alone. Below zero: the share by which the text speaks about attacks rather than being one.
     pub weight: f64,
     /// MITRE ATLAS technique.
     pub atlas: String,
@@ -150,7 +150,7 @@ impl SignatureFile {
 
     /// Adds what `other` holds; a class that both hold has the words of both.
     pub(crate) fn merge(&mut self, other: Self) {
-        self.stems.extend(other.stems);
+        self.frequency.extend(other.frequency);
         self.misspelt.extend(other.misspelt);
         for (name, terms) in other.class {
             self.class.entry(name).or_default().extend(terms);
@@ -196,10 +196,10 @@ impl Signature {
                 "an id has small letters, digits, dots and dashes",
             ));
         }
-        if !(self.weight > 0.0 && self.weight <= 1.0) {
+        if self.weight == 0.0 || !(-1.0..=1.0).contains(&self.weight) {
             return Err(SignatureError::of(
                 &self.id,
-                format!("weight {} is not in (0, 1]", self.weight),
+                format!("weight {} is not between -1 and 1, and not 0", self.weight),
             ));
         }
         if self.patterns.is_empty() && self.regex.is_empty() && self.signal.is_none() {
@@ -211,13 +211,7 @@ impl Signature {
         if !self.regex.is_empty() && self.needs.is_empty() {
             return Err(SignatureError::of(
                 &self.id,
-                "`regex` wants `needs`: literals of four bytes or more, one of which each match contains",
-            ));
-        }
-        if let Some(short) = self.needs.iter().find(|literal| literal.len() < 4) {
-            return Err(SignatureError::of(
-                &self.id,
-                format!("`{short}` in `needs` is shorter than four bytes"),
+                "`regex` wants `needs`: words, one of which each match contains",
             ));
         }
         Ok(())

@@ -65,8 +65,9 @@ fn sort(letter: char) -> Sort {
 }
 
 impl Words {
-    /// Cuts `canon` into words; `markers` finds terms that begin with punctuation.
-    pub(crate) fn cut(&mut self, canon: &Canon, markers: &Lexicon) {
+    /// Cuts `canon` into words, words written together into those that `lexicon` knows; `markers` finds terms that begin with
+    /// punctuation.
+    pub(crate) fn cut(&mut self, canon: &Canon, lexicon: &Lexicon, markers: &Lexicon) {
         self.text.clear();
         self.tokens.clear();
         self.markers.clear();
@@ -78,7 +79,7 @@ impl Words {
             match sort {
                 Sort::Letter => {
                     let end = self.word(bytes, at, position);
-                    position += 1;
+                    position += 1 + self.split_long(lexicon);
                     at = end;
                 }
                 Sort::Sign => {
@@ -138,23 +139,65 @@ impl Words {
         at
     }
 
+    /// Cuts the last word where it is long enough to be several. Gives how many words more there are now.
+    fn split_long(&mut self, lexicon: &Lexicon) -> u32 {
+        let Some(whole) = self.tokens.last().copied() else {
+            return 0;
+        };
+        let word = &self.text[whole.start as usize..];
+        // Signs inside the word would shift the offsets; such a word stays whole.
+        if word.len() < LONG_WORD
+            || word.len() != (whole.to - whole.from) as usize
+            || !word.is_ascii()
+        {
+            return 0;
+        }
+        let word = word.to_vec();
+        let mut cuts = Vec::new();
+        let (mut at, mut open) = (0, 0);
+        while at < word.len() {
+            match lexicon.longest(&word, at, 3) {
+                Some((end, _)) => {
+                    if open < at {
+                        cuts.push(open..at);
+                    }
+                    cuts.push(at..end);
+                    (at, open) = (end, end);
+                }
+                None => at += 1,
+            }
+        }
+        if cuts.len() < 3 {
+            return 0;
+        }
+        if open < word.len() {
+            cuts.push(open..word.len());
+        }
+        self.tokens.pop();
+        self.text.truncate(whole.start as usize);
+        let mut more = 0;
+        for cut in cuts {
+            self.start_token(
+                whole.from as usize + cut.start,
+                whole.from as usize + cut.end,
+                whole.position + more,
+            );
+            self.text.extend_from_slice(&word[cut]);
+            more += 1;
+        }
+        more - 1
+    }
+
     /// Looks at a separator; gives by how many words it widens the distance.
     fn separator(&mut self, bytes: &[u8], at: usize, position: u32, markers: &Lexicon) -> u32 {
         if !bytes[at].is_ascii_whitespace() {
             let next = self.tokens.len() as u32;
-            let found = &mut self.markers;
-            markers.longest(bytes, at, 1, |class| {
-                found.push(Event {
-                    class,
+            if let Some((_, classes)) = markers.longest(bytes, at, 1) {
+                self.markers.extend(classes.iter().map(|class| Event {
+                    class: *class,
                     first: next,
                     last: next,
-                })
-            });
-            if self
-                .markers
-                .last()
-                .is_some_and(|marker| marker.first == next)
-            {
+                }));
                 // The marker takes a place between the words, so that items can follow it.
                 if !self.text.is_empty() && self.text.last() != Some(&b' ') {
                     self.text.push(b' ');
@@ -166,6 +209,13 @@ impl Words {
                     position,
                 });
                 return 1;
+            }
+            // Inside `<!--` and the like a mark ends no sentence.
+            if bytes
+                .get(at + 1)
+                .is_some_and(|next| matches!(next, b'-' | b'['))
+            {
+                return 0;
             }
         }
         if ends_sentence(bytes, at) {
@@ -223,28 +273,12 @@ impl Words {
         found: &mut impl FnMut(Event),
     ) {
         let word = self.text[start..end].trim_ascii_end();
-        if word.len() >= LONG_WORD {
-            let mut at = 0;
-            while at < word.len() {
-                match lexicon.longest(word, at, 4, |class| {
-                    found(Event {
-                        class,
-                        first: index,
-                        last: index,
-                    })
-                }) {
-                    Some(next) => at = next,
-                    None => at += 1,
-                }
-            }
-        } else {
-            for class in lexicon.guess(word) {
-                found(Event {
-                    class: *class,
-                    first: index,
-                    last: index,
-                });
-            }
+        for class in lexicon.guess(word) {
+            found(Event {
+                class: *class,
+                first: index,
+                last: index,
+            });
         }
     }
 }
@@ -315,7 +349,8 @@ fn ends_sentence(bytes: &[u8], at: usize) -> bool {
 /// Writes `term` as [`Words`] would: the words with single spaces, a final `*` kept.
 pub(crate) fn canonical(term: &Canon) -> Vec<u8> {
     let mut words = Words::default();
-    words.cut(term, &Lexicon::new(std::iter::empty(), &[]));
+    let none = Lexicon::new(std::iter::empty(), &[]);
+    words.cut(term, &none, &none);
     if term.text.ends_with(b"*") {
         words.text.push(b'*');
     }
@@ -332,8 +367,10 @@ mod tests {
         let mut canon = Canon::default();
         fold(text, &mut canon, &mut Signals::default());
         let mut words = Words::default();
+        let none = Lexicon::new(std::iter::empty(), &[]);
         words.cut(
             &canon,
+            &none,
             &Lexicon::new([(b"<!--".as_slice(), 9)].into_iter(), &[]),
         );
         words

@@ -212,12 +212,16 @@ impl Verdict {
                 .then(a.start.cmp(&b.start))
                 .then(a.signature.cmp(&b.signature))
         });
-        let doubt: f64 = self
+        // Hits below zero are no evidence of attack: text about attacks counts for less, and is not reported.
+        let prose: f64 = self
             .hits
             .iter()
-            .map(|hit| 1.0 - hit.weight.clamp(0.0, 1.0))
+            .filter(|hit| hit.weight < 0.0)
+            .map(|hit| 1.0 + hit.weight)
             .product();
-        self.score = 1.0 - doubt;
+        self.hits.retain(|hit| hit.weight > 0.0);
+        let doubt: f64 = self.hits.iter().map(|hit| 1.0 - hit.weight).product();
+        self.score = (1.0 - doubt) * prose;
     }
 }
 
@@ -244,6 +248,17 @@ mod tests {
         verdict.conclude();
         assert_eq!(verdict.hits.len(), 2);
         assert!((verdict.score - 0.75).abs() < 1e-12);
+    }
+
+    #[test]
+    fn prose_about_attacks_takes_its_share_and_is_not_reported() {
+        let mut verdict = Verdict {
+            hits: vec![hit(1, 0.8), hit(2, -0.5)],
+            ..Verdict::default()
+        };
+        verdict.conclude();
+        assert_eq!(verdict.hits.len(), 1);
+        assert!((verdict.score - 0.4).abs() < 1e-12);
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn durbin_matrix(n: u64, x: f64) -> f64 {
 }
 
 /// What large numbers are divided by on the way: 2¹²⁸.
-const SCALE: f64 = 3.402_823_669_209_384_6e38;
+const SCALE: f64 = (1_u128 << 127) as f64 * 2.0;
 
 /// The `n`-th power of a square matrix of non-negative numbers, and the power of [`SCALE`] it is to be multiplied by.
 fn matrix_power(matrix: &[f64], size: usize, n: u64) -> (Vec<f64>, i32) {

@@ -1,0 +1,361 @@
+//! Plans and lints rules without data: every table of the schema is there, and empty.
+//!
+//! A rule is planned once. The window's parameters are bound to an instant far in the future and the plan is
+//! optimised, so that what the lints read is what will run: a bound on time is proved by the literals that ended in
+//! the scan, not by how the text looks.
+
+mod lints;
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result as QueryResult};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::sqlparser::ast;
+
+use super::{BoundedView, ENGINE_PARAMS, Lock, Locked, Pack, Problem, RuleFile, meaning, views};
+use crate::error::Result;
+use crate::schema::Table;
+use crate::session::{self, SessionOptions};
+use crate::suggest::nearest;
+
+/// A context in which every table exists and is empty.
+pub struct Checker {
+    context: SessionContext,
+    schemas: BTreeMap<String, SchemaRef>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Sorted by file and line.
+    pub problems: Vec<Problem>,
+    /// The lock file that would fit the rules as they are.
+    pub lock: Lock,
+}
+
+/// What planning one rule gives the lints.
+struct Planned<'a> {
+    file: &'a RuleFile,
+    query: &'a ast::Query,
+    /// As planned, parameters still open.
+    open: LogicalPlan,
+    /// With sample values, optimised.
+    optimised: LogicalPlan,
+    schemas: &'a BTreeMap<String, SchemaRef>,
+    window: SampleWindow,
+}
+
+/// The instants that stand for a rule's window while it is checked. Noon of a day in 2100, a prime number of
+/// microseconds late: no literal in a rule falls in there by chance.
+#[derive(Debug, Clone, Copy)]
+struct SampleWindow {
+    baseline_start: i64,
+    start: i64,
+    end: i64,
+}
+
+const SAMPLE_END: i64 = 4_118_040_000_000_000 + 7_919;
+
+impl Checker {
+    /// Builds the context.
+    ///
+    /// # Errors
+    /// When an embedded view does not plan.
+    pub async fn new() -> Result<Checker> {
+        let context = session::context(&SessionOptions {
+            target_partitions: Some(1),
+            ..SessionOptions::default()
+        })?;
+        let mut schemas = BTreeMap::new();
+        for table in Table::ALL {
+            schemas.insert(table.name().to_string(), table.schema());
+            context.register_table(table.name(), Arc::new(EmptySource(table.schema())))?;
+        }
+        for view in views() {
+            let schema = BoundedView::new(&context, &view.sql).await?.schema();
+            schemas.insert(view.name.clone(), Arc::clone(&schema));
+            context.register_table(view.name, Arc::new(EmptySource(schema)))?;
+        }
+        Ok(Checker { context, schemas })
+    }
+
+    /// Plans and lints every rule of a pack.
+    pub async fn check(&self, pack: &Pack) -> Report {
+        let mut report = Report {
+            problems: pack.problems.clone(),
+            lock: Lock::default(),
+        };
+        for file in &pack.rules {
+            let mut problems = Vec::new();
+            if let Some(canonical) = self.check_rule(file, &mut problems).await {
+                let meaning = meaning(&file.rule, &canonical);
+                if let Some((_, lock)) = &pack.lock {
+                    problems.extend(lints::version(file, &meaning, lock));
+                }
+                let locked = Locked {
+                    version: file.rule.version,
+                    meaning,
+                };
+                report.lock.rules.insert(file.rule.id.clone(), locked);
+            }
+            report
+                .problems
+                .extend(problems.into_iter().map(|problem| problem.at(&file.path)));
+        }
+        report
+            .problems
+            .sort_by(|a, b| (&a.path, a.line, a.level).cmp(&(&b.path, b.line, b.level)));
+        report
+    }
+
+    /// The query's canonical text when it parses; problems are added.
+    async fn check_rule(&self, file: &RuleFile, problems: &mut Vec<Problem>) -> Option<String> {
+        lints::header(file, problems);
+        let statement = match one_select(&file.sql) {
+            Ok(statement) => statement,
+            Err(problem) => {
+                problems.push(*problem);
+                return None;
+            }
+        };
+        let Statement::Statement(boxed) = &statement else {
+            return None;
+        };
+        let ast::Statement::Query(query) = boxed.as_ref() else {
+            return None;
+        };
+        let canonical = query.to_string();
+        match self.plan(file, statement.clone(), query).await {
+            Ok(planned) => lints::plan(&planned, problems),
+            Err(problem) => problems.push(*problem),
+        }
+        Some(canonical)
+    }
+
+    async fn plan<'a>(
+        &'a self,
+        file: &'a RuleFile,
+        statement: Statement,
+        query: &'a ast::Query,
+    ) -> Result<Planned<'a>, Box<Problem>> {
+        let state = self.context.state();
+        let first_line = file
+            .sql
+            .lines()
+            .position(|line| !line.trim().is_empty())
+            .map_or(1, |index| index + 1);
+        let fault = |error: DataFusionError| Box::new(schema_problem(&error, first_line));
+        let open = state.statement_to_plan(statement).await.map_err(fault)?;
+        let names = open.get_parameter_names().map_err(fault)?;
+        for name in &names {
+            let name = name.trim_start_matches('$');
+            if !ENGINE_PARAMS.contains(&name) && file.rule.param(name).is_none() {
+                let known = file
+                    .rule
+                    .params
+                    .iter()
+                    .map(|param| param.name.as_str())
+                    .chain(ENGINE_PARAMS);
+                let hint = nearest(name, known).map(|near| format!("did you mean `${near}`?"));
+                let line = line_of(&file.sql, &format!("${name}"));
+                return Err(Box::new(
+                    Problem::error(
+                        "L-SCHEMA",
+                        line,
+                        format!("`${name}` is not a parameter of the rule"),
+                    )
+                    .hint(hint),
+                ));
+            }
+        }
+        let rule = &file.rule;
+        let start = SAMPLE_END - rule.window.0;
+        let window = SampleWindow {
+            baseline_start: start - rule.baseline.map_or(0, |baseline| baseline.0),
+            start,
+            end: SAMPLE_END,
+        };
+        let mut values: HashMap<String, ScalarValue> = rule
+            .params
+            .iter()
+            .map(|param| (param.name.clone(), param.default.scalar()))
+            .collect();
+        values.extend(
+            rule.engine_values(window.start, window.end)
+                .map(|(name, value)| (name.to_string(), value)),
+        );
+        let bound = open.clone().with_param_values(values).map_err(fault)?;
+        let optimised = state.optimize(&bound).map_err(fault)?;
+        Ok(Planned {
+            file,
+            query,
+            open,
+            optimised,
+            schemas: &self.schemas,
+            window,
+        })
+    }
+}
+
+/// The line of the first occurrence of a text.
+fn line_of(sql: &str, text: &str) -> Option<usize> {
+    sql.lines()
+        .position(|line| line.contains(text))
+        .map(|index| index + 1)
+}
+
+/// Parses a file's SQL, which must be one `SELECT` that writes nothing.
+///
+/// # Errors
+/// What it is instead.
+pub fn one_select(sql: &str) -> Result<Statement, Box<Problem>> {
+    let first_line = sql
+        .lines()
+        .position(|line| !line.trim().is_empty())
+        .map(|index| index + 1);
+    let Some(first_line) = first_line else {
+        return Err(Box::new(Problem::error(
+            "L-WRITE",
+            None,
+            "the file has no `SELECT`",
+        )));
+    };
+    let mut statements = DFParser::parse_sql(sql).map_err(|error| {
+        let text = error.strip_backtrace();
+        let line = text
+            .split("Line: ")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next()?.trim().parse().ok());
+        Box::new(Problem::error(
+            "L-SCHEMA",
+            line.or(Some(first_line)),
+            tidy(&text),
+        ))
+    })?;
+    let problem = |message: &str| {
+        Err(Box::new(Problem::error(
+            "L-WRITE",
+            Some(first_line),
+            message,
+        )))
+    };
+    if statements.len() != 1 {
+        return problem("a rule is exactly one `SELECT`");
+    }
+    let statement = statements.remove(0).expect("there is one");
+    let Statement::Statement(boxed) = &statement else {
+        return problem("a rule may only `SELECT`");
+    };
+    let ast::Statement::Query(query) = boxed.as_ref() else {
+        return problem("a rule may only `SELECT`");
+    };
+    if !query.locks.is_empty() || !is_select(&query.body) {
+        return problem("a rule may only `SELECT`");
+    }
+    Ok(statement)
+}
+
+fn is_select(body: &ast::SetExpr) -> bool {
+    match body {
+        ast::SetExpr::Select(select) => select.into.is_none(),
+        ast::SetExpr::Query(query) => is_select(&query.body),
+        ast::SetExpr::SetOperation { left, right, .. } => is_select(left) && is_select(right),
+        _ => false,
+    }
+}
+
+/// What the planner said, with its line where it knows one.
+fn schema_problem(error: &DataFusionError, first_line: usize) -> Problem {
+    let diagnostic = error.diagnostic();
+    let line = diagnostic
+        .and_then(|diagnostic| diagnostic.span)
+        .map(|span| span.start.line as usize);
+    let hint = diagnostic.and_then(|diagnostic| {
+        diagnostic
+            .helps
+            .first()
+            .or(None)
+            .map(|help| help.message.clone())
+    });
+    Problem::error(
+        "L-SCHEMA",
+        line.or(Some(first_line)),
+        tidy(&error.strip_backtrace()),
+    )
+    .hint(hint)
+}
+
+/// The planner's sentence on one line, without the words that say that the planner said it.
+fn tidy(text: &str) -> String {
+    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for prefix in [
+        "Error during planning: ",
+        "Schema error: ",
+        "SQL error: ",
+        "Optimizer rule 'simplify_expressions' failed caused by ",
+        "type_coercion caused by ",
+    ] {
+        if let Some(rest) = text.strip_prefix(prefix) {
+            text = rest.to_string();
+        }
+    }
+    text
+}
+
+/// A table without rows that takes every filter, so that predicates end in the scan.
+#[derive(Debug)]
+struct EmptySource(SchemaRef);
+
+impl TableProvider for EmptySource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> QueryResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
+    }
+
+    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
+        &'life0 self,
+        _state: &'life1 dyn Session,
+        projection: Option<&'life2 Vec<usize>>,
+        _filters: &'life3 [Expr],
+        _limit: Option<usize>,
+    ) -> Pin<Box<dyn Future<Output = QueryResult<Arc<dyn ExecutionPlan>>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        'life3: 'async_trait,
+        Self: 'async_trait,
+    {
+        let schema = match projection {
+            Some(projection) => self.0.project(projection).map(Arc::new),
+            None => Ok(Arc::clone(&self.0)),
+        };
+        Box::pin(async move { Ok(Arc::new(EmptyExec::new(schema?)) as Arc<dyn ExecutionPlan>) })
+    }
+}
+
+/// Where the lock file of a checked folder belongs.
+pub fn lock_path(folder: &Path) -> std::path::PathBuf {
+    folder.join("rules.lock")
+}

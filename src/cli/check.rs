@@ -1,0 +1,137 @@
+//! `inferwatch check`: parses, plans and lints rule files; reads no data.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use clap::builder::FalseyValueParser;
+
+use super::{CLEAR, FOUND, Global};
+use crate::catalog::check::{Checker, Report, lock_path};
+use crate::catalog::{Level, Pack};
+use crate::output;
+use crate::output::escape::visible_lines;
+
+/// Check rule files: header, plan, lints; offline, reads no data
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Rule files or folders; the rules inside the program when none is given
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// How to print what was found
+    #[arg(
+        long,
+        value_enum,
+        default_value = "human",
+        env = "INFERWATCH_CHECK_FORMAT"
+    )]
+    format: ReportFormat,
+    /// Let warnings count as findings in the exit code
+    #[arg(long, env = "INFERWATCH_CHECK_STRICT", value_parser = FalseyValueParser::new())]
+    strict: bool,
+    /// Write the lock file `rules.lock` for the rules as they are, into the one folder given
+    #[arg(long, env = "INFERWATCH_CHECK_LOCK", value_parser = FalseyValueParser::new())]
+    lock: bool,
+}
+
+/// How `check` and `test` print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// Lines for people
+    Human,
+    /// One JSON object
+    Json,
+}
+
+/// Runs the subcommand. Exit code 0: nothing found; 1: something found; 2: could not read.
+///
+/// # Errors
+/// When a path cannot be read or written.
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let runtime = super::runtime(None)?;
+    let pack = read(&args.paths)?;
+    let (report, rules) = runtime.block_on(async {
+        let checker = Checker::new().await?;
+        anyhow::Ok((checker.check(&pack).await, pack.rules.len()))
+    })?;
+    if args.lock {
+        return write_lock(args, &report);
+    }
+    let errors = report
+        .problems
+        .iter()
+        .filter(|problem| problem.level == Level::Error)
+        .count();
+    let warnings = report.problems.len() - errors;
+    match args.format {
+        ReportFormat::Human => {
+            for problem in &report.problems {
+                output::data(&visible_lines(&problem.to_string()))?;
+                if let Some(hint) = &problem.hint {
+                    output::data(&format!("  hint: {hint}"))?;
+                }
+            }
+            if !global.quiet {
+                output::data(&format!(
+                    "{rules} rules: {errors} errors, {warnings} warnings"
+                ))?;
+            }
+        }
+        ReportFormat::Json => output::data(&json(&report, rules).to_string())?,
+    }
+    let is_found = errors > 0 || (args.strict && warnings > 0);
+    Ok(ExitCode::from(if is_found { FOUND } else { CLEAR }))
+}
+
+/// The rules at these paths, or those inside the program.
+pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Pack> {
+    if paths.is_empty() {
+        return Ok(Pack::embedded());
+    }
+    Pack::read(paths).context("reading rules")
+}
+
+fn write_lock(args: &Args, report: &Report) -> anyhow::Result<ExitCode> {
+    let [folder] = &args.paths[..] else {
+        anyhow::bail!(
+            "`--lock` writes into exactly one folder: `inferwatch check --lock queries/rules`"
+        );
+    };
+    let path = lock_path(folder);
+    let unsafe_to_lock = report
+        .problems
+        .iter()
+        .find(|problem| problem.level == Level::Error && problem.code != "L-VERSION");
+    if let Some(problem) = unsafe_to_lock {
+        anyhow::bail!("cannot lock rules with errors: {problem}");
+    }
+    // A version that shipped keeps its meaning: only a raised version may replace it.
+    let is_changed_in_place = |problem: &&crate::catalog::Problem| {
+        problem.code == "L-VERSION" && !problem.message.contains("lock file")
+    };
+    if let Some(problem) = report.problems.iter().find(is_changed_in_place) {
+        anyhow::bail!("{problem}");
+    }
+    std::fs::write(&path, report.lock.render())
+        .with_context(|| format!("writing `{}`", path.display()))?;
+    Ok(ExitCode::from(CLEAR))
+}
+
+fn json(report: &Report, rules: usize) -> serde_json::Value {
+    let problems: Vec<_> = report
+        .problems
+        .iter()
+        .map(|problem| {
+            serde_json::json!({
+                "code": problem.code,
+                "level": problem.level.name(),
+                "path": problem.path.display().to_string(),
+                "line": problem.line,
+                "message": problem.message,
+                "hint": problem.hint,
+            })
+        })
+        .collect();
+    serde_json::json!({ "rules": rules, "problems": problems })
+}

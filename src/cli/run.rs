@@ -1,0 +1,448 @@
+//! `inferwatch run`: evaluates rules over windows of a store, prints what they find and stores it.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use clap::ValueEnum;
+use clap::builder::FalseyValueParser;
+use datafusion::prelude::SessionContext;
+
+use super::check::read;
+use super::{CLEAR, FOUND, Global, size};
+use crate::catalog::{Pack, ParamValue, RuleFile, Severity, register_views, views};
+use crate::detect::{
+    Episode, FindingSink, Needs, Prepared, Range, RuleOutcome, RunOptions, StoreSink, Window,
+    run as run_rules, time_text,
+};
+use crate::error::Error;
+use crate::output::{self, table};
+use crate::session::{self, SessionOptions};
+use crate::store::Store;
+
+/// A finding is at least as severe as `--fail-on` says.
+const SEVERE: u8 = 3;
+
+const LONG: &str = "\
+Windows:
+  Windows end at multiples of a rule's `every` since 1970, so that any two machines agree on them. Without
+  `--at`, `--from` or `--to`, every window is evaluated that ends after the last one stored for the rule and its
+  version, and not after the last event: a later window is still open. An explicit range is evaluated again and
+  printed whole; what is stored already is not stored again.
+
+Findings:
+  Consecutive windows that fire for one entity are one finding, with its first and last window. The table
+  `findings` keeps each window on its own, `evaluations` each window that was looked at and how it ended: fired,
+  clear, learning, not_covered (the data says nothing either way) or error.
+
+Exit codes:
+  0    no findings
+  1    findings
+  2    could not run, or a rule failed
+  3    a finding is at least as severe as `--fail-on`";
+
+/// Evaluate rules over windows of the store, print and store what they find
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = LONG)]
+pub(super) struct Args {
+    /// Evaluate what there is, and end; the only way there is so far
+    #[arg(long, env = "INFERWATCH_RUN_ONCE", value_parser = FalseyValueParser::new())]
+    once: bool,
+    /// Only this rule; can be given again
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_RULE",
+        value_name = "ID",
+        value_delimiter = ','
+    )]
+    rule: Vec<String>,
+    /// Rule files or folders instead of the rules inside the program
+    #[arg(
+        long,
+        env = "INFERWATCH_RULES",
+        value_name = "PATH",
+        value_delimiter = ','
+    )]
+    rules: Vec<PathBuf>,
+    /// Value of a rule's parameter; can be given again
+    #[arg(long = "param", short, env = "INFERWATCH_RUN_PARAM", value_name = "RULE.NAME=VALUE", value_delimiter = None)]
+    params: Vec<String>,
+    /// Only the window that ends at this time, or just before it
+    #[arg(long, env = "INFERWATCH_RUN_AT", value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["from", "to"], help_heading = "Range")]
+    at: Option<i64>,
+    /// Windows that end after this time
+    #[arg(long, env = "INFERWATCH_RUN_FROM", value_name = "TIME", value_parser = parse_time, help_heading = "Range")]
+    from: Option<i64>,
+    /// Windows that end by this time
+    #[arg(long, env = "INFERWATCH_RUN_TO", value_name = "TIME", value_parser = parse_time, help_heading = "Range")]
+    to: Option<i64>,
+    /// Print, but store nothing
+    #[arg(long, env = "INFERWATCH_RUN_DRY", value_parser = FalseyValueParser::new(), help_heading = "Output")]
+    dry_run: bool,
+    /// Print each rule's plan, bounds and columns instead of running it
+    #[arg(long, env = "INFERWATCH_RUN_EXPLAIN", value_parser = FalseyValueParser::new(), help_heading = "Output")]
+    explain: bool,
+    /// How findings are written: a table on a terminal, else one JSON object a line
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
+    format: Option<FindingFormat>,
+    /// End with exit code 3 when a finding is at least this severe
+    #[arg(
+        long,
+        env = "INFERWATCH_FAIL_ON",
+        value_enum,
+        value_name = "SEVERITY",
+        help_heading = "Output"
+    )]
+    fail_on: Option<Severity>,
+    /// Memory that one rule may hold rows in
+    #[arg(long, env = "INFERWATCH_RUN_MEMORY", value_name = "SIZE", value_parser = size::parse, default_value = "512MiB", help_heading = "Resources")]
+    memory: usize,
+    /// Rules to evaluate at a time; the number of processors by default
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_THREADS",
+        value_name = "N",
+        help_heading = "Resources"
+    )]
+    threads: Option<usize>,
+}
+
+/// How findings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FindingFormat {
+    /// A table for people
+    Table,
+    /// One JSON object a line
+    Ndjson,
+}
+
+fn parse_time(text: &str) -> Result<i64, String> {
+    let day = format!("{text}T00:00:00Z");
+    let time = [text, &day]
+        .into_iter()
+        .find_map(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+    time.map(|time| time.timestamp_micros())
+        .ok_or_else(|| "not a time such as 2026-01-31T12:00:00Z, or a date".to_string())
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// When the rules or the store cannot be read, or what was found cannot be stored.
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let pack = read(&args.rules)?.into_valid().context("reading rules")?;
+    let rules = selected(&pack, &args.rule)?;
+    let params = args
+        .params
+        .iter()
+        .map(|text| parse_param(&pack, text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let runtime = super::runtime(args.threads)?;
+    let store = Store::open(&global.store)?;
+    let context = context(&runtime, &store)?;
+    if args.explain {
+        return runtime
+            .block_on(explain(&context, &rules, args))
+            .map(|()| ExitCode::from(CLEAR));
+    }
+    let options = RunOptions {
+        range: match (args.at, args.from, args.to) {
+            (Some(at), ..) => Range::At(at),
+            (None, None, None) => Range::SinceLast,
+            (None, from, to) => Range::Between(from, to),
+        },
+        params,
+        memory: args.memory as u64,
+        threads: args
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+        evaluated_at: chrono::Utc::now().timestamp_micros(),
+    };
+    let started = Instant::now();
+    let mut sink = StoreSink(store);
+    let sink: Option<&mut dyn FindingSink> = if args.dry_run { None } else { Some(&mut sink) };
+    let outcomes = run_rules(runtime.handle(), &context, &rules, &options, sink)?;
+    let mut episodes: Vec<&Episode> = outcomes
+        .iter()
+        .flat_map(|outcome| &outcome.episodes)
+        .collect();
+    episodes.sort_by_key(|episode| episode.first_window.end);
+    print(&episodes, args.format)?;
+    summary(global, &outcomes, started);
+    Ok(ExitCode::from(exit_code(
+        &outcomes,
+        &episodes,
+        args.fail_on,
+    )))
+}
+
+/// A session over a store, with the views that rules use.
+fn context(runtime: &tokio::runtime::Runtime, store: &Store) -> anyhow::Result<SessionContext> {
+    let context = session::context(&SessionOptions::default())?;
+    store.register(&context)?;
+    runtime.block_on(register_views(&context, &views()))?;
+    Ok(context)
+}
+
+/// Evaluates rules with what is usual, and stores what they find.
+///
+/// # Errors
+/// When the store cannot be read or written.
+pub(super) fn evaluate<'a>(
+    store: &Store,
+    rules: &[&'a RuleFile],
+    range: Range,
+) -> anyhow::Result<Vec<RuleOutcome<'a>>> {
+    let runtime = super::runtime(None)?;
+    let context = context(&runtime, store)?;
+    let options = RunOptions {
+        range,
+        params: Vec::new(),
+        memory: MEMORY as u64,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        evaluated_at: chrono::Utc::now().timestamp_micros(),
+    };
+    Ok(run_rules(
+        runtime.handle(),
+        &context,
+        rules,
+        &options,
+        Some(&mut StoreSink(store.clone())),
+    )?)
+}
+
+/// Memory that one rule may hold rows in, where nothing else is said.
+const MEMORY: usize = 512 << 20;
+
+fn exit_code(outcomes: &[RuleOutcome<'_>], episodes: &[&Episode], fail_on: Option<Severity>) -> u8 {
+    if outcomes
+        .iter()
+        .any(|outcome| outcome.states.contains_key("error"))
+    {
+        super::FAILED
+    } else if fail_on.is_some_and(|least| episodes.iter().any(|episode| episode.severity >= least))
+    {
+        SEVERE
+    } else if episodes.is_empty() {
+        CLEAR
+    } else {
+        FOUND
+    }
+}
+
+fn selected<'a>(pack: &'a Pack, ids: &[String]) -> anyhow::Result<Vec<&'a RuleFile>> {
+    if ids.is_empty() {
+        return Ok(pack.rules.iter().collect());
+    }
+    Ok(ids
+        .iter()
+        .map(|id| pack.rule(id))
+        .collect::<Result<Vec<_>, _>>()?)
+}
+
+/// `rule.name=value`; the value has the type of the parameter's default.
+fn parse_param(pack: &Pack, text: &str) -> Result<(String, String, ParamValue), Error> {
+    let usage = |message: String, hint: Option<String>| Error::Usage { message, hint };
+    let parts = text
+        .split_once('=')
+        .and_then(|(name, value)| Some((name.split_once('.')?, value)));
+    let Some(((rule, name), value)) = parts else {
+        return Err(usage(format!("`{text}` is not `rule.name=value`"), None));
+    };
+    let file = pack.rule(rule)?;
+    let Some(param) = file.rule.param(name) else {
+        let known = file
+            .rule
+            .params
+            .iter()
+            .map(|param| param.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        return Err(usage(
+            format!("rule `{rule}` has no parameter `{name}`"),
+            Some(format!("it has: {known}")),
+        ));
+    };
+    let value = param
+        .parse(value)
+        .map_err(|message| usage(message, Some(param.doc.clone())))?;
+    Ok((rule.to_string(), name.to_string(), value))
+}
+
+fn print(episodes: &[&Episode], format: Option<FindingFormat>) -> anyhow::Result<()> {
+    let is_terminal = std::io::stdout().is_terminal();
+    let format = format.unwrap_or(if is_terminal {
+        FindingFormat::Table
+    } else {
+        FindingFormat::Ndjson
+    });
+    if format == FindingFormat::Ndjson {
+        return Ok(episodes
+            .iter()
+            .try_for_each(|episode| output::data(&episode.json().to_string()))?);
+    }
+    if episodes.is_empty() {
+        return Ok(());
+    }
+    let texts = |of: &dyn Fn(&Episode) -> String| {
+        Arc::new(
+            episodes
+                .iter()
+                .map(|episode| Some(of(episode)))
+                .collect::<StringArray>(),
+        ) as ArrayRef
+    };
+    let entity = |episode: &Episode| {
+        let value = |value: &serde_json::Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_string)
+        };
+        episode
+            .entity
+            .values()
+            .map(value)
+            .collect::<Vec<_>>()
+            .join(" · ")
+    };
+    let batch = RecordBatch::try_from_iter([
+        (
+            "severity",
+            texts(&|episode| episode.severity.name().to_string()),
+        ),
+        ("rule", texts(&|episode| episode.rule_id.clone())),
+        ("entity", texts(&entity)),
+        (
+            "first seen",
+            texts(&|episode| time_text(episode.first_seen.unwrap_or(episode.first_window.start))),
+        ),
+        (
+            "last seen",
+            texts(&|episode| time_text(episode.last_seen.unwrap_or(episode.last_window.end))),
+        ),
+        (
+            "events",
+            Arc::new(
+                episodes
+                    .iter()
+                    .map(|episode| episode.event_count)
+                    .collect::<Int64Array>(),
+            ),
+        ),
+        (
+            "windows",
+            Arc::new(
+                episodes
+                    .iter()
+                    .map(|episode| Some(episode.windows as i64))
+                    .collect::<Int64Array>(),
+            ),
+        ),
+    ])?;
+    let text = table::render(&batch.schema(), &[batch], table::Style::default())?;
+    Ok(output::data(text.trim_end())?)
+}
+
+pub(super) fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], started: Instant) {
+    for outcome in outcomes {
+        let states: Vec<String> = outcome
+            .states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        let is_odd = outcome.states.contains_key("error")
+            || (outcome.states.contains_key("not_covered") && outcome.states.len() == 1);
+        if global.verbose > 0 || (is_odd && outcome.states.contains_key("error")) {
+            let detail = outcome
+                .detail
+                .as_deref()
+                .map(|detail| format!(" ({detail})"))
+                .unwrap_or_default();
+            global.note(&format!(
+                "{}: {} in {:.1?}{detail}",
+                outcome.file.rule.id,
+                states.join(", "),
+                outcome.elapsed
+            ));
+        }
+    }
+    let windows: usize = outcomes.iter().map(RuleOutcome::windows).sum();
+    let found: usize = outcomes.iter().map(|outcome| outcome.episodes.len()).sum();
+    let blind = outcomes
+        .iter()
+        .filter(|o| o.windows() > 0 && o.states.keys().all(|state| *state == "not_covered"))
+        .count();
+    let blind = if blind > 0 {
+        format!("; {blind} rules had no data to judge by (`-v` says which)")
+    } else {
+        String::new()
+    };
+    global.note(&format!(
+        "{} rules, {windows} windows in {:.1?}: {found} findings{blind}",
+        outcomes.len(),
+        started.elapsed()
+    ));
+}
+
+async fn explain(context: &SessionContext, rules: &[&RuleFile], args: &Args) -> anyhow::Result<()> {
+    for file in rules {
+        let rule = &file.rule;
+        let prepared = Prepared::new(context, file, &[], None).await?;
+        let every = rule.every.0;
+        let end = args.at.or(args.to).unwrap_or(0).div_euclid(every) * every;
+        let window = prepared.window(end);
+        let mut text = format!(
+            "{} version {}: {} every {}",
+            rule.id, rule.version, rule.window, rule.every
+        );
+        text.push_str(&format!(
+            "\nwindow    {} to {}",
+            time_text(window.start),
+            time_text(window.end)
+        ));
+        if let Some(baseline) = rule.baseline {
+            let start = Window {
+                start: window.start - baseline.0,
+                end: window.start,
+            };
+            text.push_str(&format!(
+                "\nbaseline  {} to {}",
+                time_text(start.start),
+                time_text(start.end)
+            ));
+        }
+        for (name, value) in &prepared.params {
+            text.push_str(&format!(
+                "\nparameter {} = {}: {}",
+                name.name,
+                value.json(),
+                name.doc
+            ));
+        }
+        for (table, columns) in &Needs::of(context, &prepared)?.tables {
+            text.push_str(&format!(
+                "\nreads     {}: {}",
+                table.name(),
+                columns
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ));
+        }
+        let plan = context.state().optimize(&prepared.bound(window)?)?;
+        text.push_str(&format!("\nplan\n{}\n", plan.display_indent()));
+        output::data(&text)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,348 @@
+//! One rule over one window.
+//!
+//! A rule is [`Prepared`] once for the tables it will read: parsed, resolved, its parameters bound. Each window then
+//! binds two or three times and runs.
+
+use std::time::{Duration, Instant};
+
+use arrow::array::{Array, RecordBatch};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
+use serde_json::{Map, Value};
+
+use super::json;
+use super::ready::ReadyPlan;
+use super::slice::SortedTable;
+use crate::catalog::{Param, ParamValue, RuleFile, Severity, State, timestamp};
+use crate::error::Result;
+use crate::schema::Table;
+
+/// A half-open window of event time, in microseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    /// First instant.
+    pub start: i64,
+    /// Instant after the last.
+    pub end: i64,
+}
+
+/// One row that a rule returned for a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The entity's columns.
+    pub entity: Map<String, Value>,
+    /// The row's title, else the rule's.
+    pub title: String,
+    /// The row's severity, else the rule's.
+    pub severity: Severity,
+    /// Contributing events.
+    pub event_count: Option<i64>,
+    /// First of them, microseconds.
+    pub first_seen: Option<i64>,
+    /// Last of them, microseconds.
+    pub last_seen: Option<i64>,
+    /// A number to sort by.
+    pub score: Option<f64>,
+    /// Every column returned.
+    pub columns: Map<String, Value>,
+}
+
+/// How the evaluation of one window ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluated {
+    /// The window.
+    pub window: Window,
+    /// How it ended.
+    pub state: State,
+    /// What was found.
+    pub found: Vec<Found>,
+    /// What went wrong, or why nothing can be said.
+    pub detail: Option<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A rule that is ready to run over the tables of one context.
+pub struct Prepared<'a> {
+    /// The rule.
+    pub file: &'a RuleFile,
+    /// The parameters it runs with.
+    pub params: Vec<(&'a Param, ParamValue)>,
+    context: SessionContext,
+    plan: LogicalPlan,
+    /// Planned to the end, when the tables are in memory.
+    ready: Option<ReadyPlan>,
+    coverage: Option<Coverage>,
+}
+
+/// What tells `clear` from `not_covered`.
+#[derive(Debug)]
+struct Coverage {
+    table: Table,
+    /// The rows in memory, or a query that counts them.
+    rows: Rows,
+    /// Time of the table's last row.
+    last: Option<i64>,
+}
+
+#[derive(Debug)]
+enum Rows {
+    Sorted(Box<SortedTable>),
+    Query(Box<LogicalPlan>),
+}
+
+impl<'a> Prepared<'a> {
+    /// Plans a rule over the tables that the context has now. `last` is the time of the last row of its first source,
+    /// where the caller knows it; a table in memory knows it itself.
+    ///
+    /// # Errors
+    /// When the query does not plan.
+    pub async fn new(
+        context: &SessionContext,
+        file: &'a RuleFile,
+        overrides: &[(String, ParamValue)],
+        last: Option<i64>,
+    ) -> Result<Prepared<'a>> {
+        let params: Vec<(&Param, ParamValue)> = file
+            .rule
+            .params
+            .iter()
+            .map(|param| {
+                let value = overrides.iter().rev().find(|(name, _)| *name == param.name);
+                (
+                    param,
+                    value.map_or_else(|| param.default.clone(), |(_, value)| value.clone()),
+                )
+            })
+            .collect();
+        let plan = context.state().create_logical_plan(&file.sql).await?;
+        let coverage = Coverage::new(context, file, last).await?;
+        let ready = match &coverage {
+            Some(Coverage {
+                rows: Rows::Sorted(_),
+                ..
+            }) => {
+                let values = params
+                    .iter()
+                    .map(|(param, value)| (param.name.as_str(), value.scalar()));
+                Some(ReadyPlan::new(context, plan.clone(), &file.rule, values.collect()).await?)
+            }
+            _ => None,
+        };
+        Ok(Prepared {
+            file,
+            params,
+            context: context.clone(),
+            plan,
+            ready,
+            coverage,
+        })
+    }
+
+    /// The window that ends at an instant.
+    pub fn window(&self, end: i64) -> Window {
+        Window {
+            start: end - self.file.rule.window.0,
+            end,
+        }
+    }
+
+    /// The parameters as JSON.
+    pub fn params_json(&self) -> Value {
+        self.params
+            .iter()
+            .map(|(param, value)| (param.name.clone(), value.json()))
+            .collect()
+    }
+
+    /// The plan for a window, optimised.
+    ///
+    /// # Errors
+    /// When it does not plan.
+    pub fn bound(&self, window: Window) -> Result<LogicalPlan> {
+        let mut values: Vec<(&str, ScalarValue)> = self
+            .params
+            .iter()
+            .map(|(param, value)| (param.name.as_str(), value.scalar()))
+            .collect();
+        values.extend(self.file.rule.engine_values(window.start, window.end));
+        Ok(self.plan.clone().with_param_values(values)?)
+    }
+
+    /// Evaluates the window that ends at an instant. An evaluation that fails is an evaluation too.
+    pub async fn evaluate(&self, end: i64) -> Evaluated {
+        let started = Instant::now();
+        let window = self.window(end);
+        let (state, found, detail) = match self.judge(window).await {
+            Ok(judged) => judged,
+            Err(error) => (State::Error, Vec::new(), Some(format!("{error:#}"))),
+        };
+        Evaluated {
+            window,
+            state,
+            found,
+            detail,
+            elapsed: started.elapsed(),
+        }
+    }
+
+    async fn judge(&self, window: Window) -> Result<(State, Vec<Found>, Option<String>)> {
+        let batches = match &self.ready {
+            Some(ready) => ready.run(&self.file.rule, window).await?,
+            None => {
+                let state = self.context.state();
+                let physical = state.create_physical_plan(&self.bound(window)?).await?;
+                datafusion::physical_plan::collect(physical, state.task_ctx()).await?
+            }
+        };
+        let mut found = Vec::new();
+        let mut learning = 0;
+        for batch in &batches {
+            for index in 0..batch.num_rows() {
+                match self.found(batch, index)? {
+                    Some(row) => found.push(row),
+                    None => learning += 1,
+                }
+            }
+        }
+        if !found.is_empty() {
+            return Ok((State::Fired, found, None));
+        }
+        if learning > 0 {
+            let detail = format!(
+                "{learning} with less than {} buckets of history",
+                self.file.rule.min_history
+            );
+            return Ok((State::Learning, found, Some(detail)));
+        }
+        let gap = match &self.coverage {
+            Some(coverage) => {
+                coverage
+                    .gap(&self.context, &self.file.rule.requires, window)
+                    .await?
+            }
+            None => None,
+        };
+        let state = if gap.is_some() {
+            State::NotCovered
+        } else {
+            State::Clear
+        };
+        Ok((state, found, gap))
+    }
+
+    /// A row as a finding; `None` while its entity is being learnt.
+    fn found(&self, batch: &RecordBatch, index: usize) -> Result<Option<Found>> {
+        let rule = &self.file.rule;
+        let columns = json::row(batch, index)?;
+        let integer = |name: &str| columns.get(name).and_then(Value::as_i64);
+        if rule.min_history > 0 && integer("history_count").unwrap_or(0) < rule.min_history {
+            return Ok(None);
+        }
+        let text = |name: &str| columns.get(name).and_then(Value::as_str);
+        let time = |name: &str| {
+            let time = text(name).and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok());
+            time.map(|time| time.timestamp_micros())
+        };
+        let entity = rule
+            .entity
+            .iter()
+            .map(|name| (name.clone(), columns.get(name).cloned().unwrap_or_default()));
+        Ok(Some(Found {
+            entity: entity.collect(),
+            title: text("title").unwrap_or(&rule.title).to_string(),
+            severity: text("severity")
+                .and_then(Severity::from_name)
+                .unwrap_or(rule.severity),
+            event_count: integer("event_count"),
+            first_seen: time("first_seen"),
+            last_seen: time("last_seen"),
+            score: columns.get("score").and_then(Value::as_f64),
+            columns,
+        }))
+    }
+}
+
+impl Coverage {
+    async fn new(
+        context: &SessionContext,
+        file: &RuleFile,
+        last: Option<i64>,
+    ) -> Result<Option<Coverage>> {
+        // Columns of the merged view are those of the table beneath it, and cheaper to ask there.
+        let Some(table) = file
+            .rule
+            .source
+            .first()
+            .and_then(|name| Table::from_name(name.trim_end_matches("_merged")))
+        else {
+            return Ok(None);
+        };
+        let provider = context.table_provider(table.name()).await?;
+        if let Some(sorted) = provider.downcast_ref::<SortedTable>() {
+            let last = sorted.last().max(last);
+            let rows = Rows::Sorted(Box::new(sorted.clone()));
+            return Ok(Some(Coverage { table, rows, last }));
+        }
+        let counts: String = file
+            .rule
+            .requires
+            .iter()
+            .map(|column| format!(", count({column})"))
+            .collect();
+        let (name, time) = (table.name(), table.time_column());
+        let sql = format!(
+            "SELECT count(*){counts} FROM {name} WHERE {time} >= $window_start AND {time} < $window_end"
+        );
+        let rows = Rows::Query(Box::new(context.state().create_logical_plan(&sql).await?));
+        Ok(Some(Coverage { table, rows, last }))
+    }
+
+    /// Why the window's rows say nothing; `None` when they do.
+    async fn gap(
+        &self,
+        context: &SessionContext,
+        requires: &[String],
+        window: Window,
+    ) -> Result<Option<String>> {
+        let counts: Vec<usize> = match &self.rows {
+            Rows::Sorted(sorted) => {
+                let rows = sorted.between(Some(window.start), Some(window.end));
+                let filled = requires.iter().map(|name| {
+                    rows.column_by_name(name)
+                        .map_or(0, |column| column.len() - column.null_count())
+                });
+                std::iter::once(rows.num_rows()).chain(filled).collect()
+            }
+            Rows::Query(plan) => {
+                let values = vec![
+                    ("window_start", timestamp(window.start)),
+                    ("window_end", timestamp(window.end)),
+                ];
+                let plan = plan.as_ref().clone().with_param_values(values)?;
+                let batches = context.execute_logical_plan(plan).await?.collect().await?;
+                let row = batches.iter().find(|batch| batch.num_rows() > 0);
+                let numbers = row
+                    .map(|batch| json::row(batch, 0))
+                    .transpose()?
+                    .unwrap_or_default();
+                numbers
+                    .values()
+                    .map(|number| number.as_u64().unwrap_or(0) as usize)
+                    .collect()
+            }
+        };
+        let name = self.table.name();
+        if counts.first().is_none_or(|rows| *rows == 0) {
+            // Nothing in the window, but something after it: a quiet hour, not a missing log.
+            let is_past = self.last.is_some_and(|last| last >= window.end);
+            return Ok((!is_past).then(|| format!("`{name}` has no row in the window or after it")));
+        }
+        let empty = requires
+            .iter()
+            .zip(&counts[1..])
+            .find(|(_, filled)| **filled == 0);
+        Ok(empty.map(|(column, _)| format!("no row of `{name}` in the window has `{column}`")))
+    }
+}

@@ -1,0 +1,264 @@
+//! The system tables: what the logs say of the store itself, made anew for every query.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::catalog::memory::MemorySourceConfig;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::TableType;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::error::Result;
+use crate::schema::Table;
+use crate::store::snapshot::FileEntry;
+use crate::store::{Partition, Store};
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Partitions,
+    Files,
+    Ingests,
+}
+
+/// One system table.
+#[derive(Debug)]
+pub(super) struct SystemTable {
+    store: Store,
+    kind: Kind,
+    schema: SchemaRef,
+}
+
+impl SystemTable {
+    /// Every system table.
+    pub(super) fn all(store: &Store) -> impl Iterator<Item = SystemTable> + use<'_> {
+        [Kind::Partitions, Kind::Files, Kind::Ingests]
+            .into_iter()
+            .map(|kind| SystemTable {
+                store: store.clone(),
+                kind,
+                schema: schema(kind),
+            })
+    }
+
+    /// The name in SQL.
+    pub(super) fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Partitions => "partitions",
+            Kind::Files => "files",
+            Kind::Ingests => "ingests",
+        }
+    }
+
+    fn rows(&self) -> Result<RecordBatch> {
+        let columns = match self.kind {
+            Kind::Partitions => self.partitions()?,
+            Kind::Files => self.files()?,
+            Kind::Ingests => self.ingests()?,
+        };
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+
+    fn partitions(&self) -> Result<Vec<ArrayRef>> {
+        #[derive(Default)]
+        struct Sum {
+            files: i64,
+            rows: i64,
+            bytes: i64,
+            range: Option<(i64, i64)>,
+        }
+        let mut sums: BTreeMap<(&str, Partition), Sum> = BTreeMap::new();
+        for table in Table::ALL {
+            for file in self.store.snapshot(table)?.iter() {
+                let sum = sums.entry((table.name(), file.partition())).or_default();
+                sum.files += 1;
+                sum.rows += file.rows();
+                sum.bytes += file.size();
+                sum.range = union(sum.range, time_range(&file));
+            }
+        }
+        let keys = || sums.keys();
+        let text = |value: fn(&Partition) -> Option<&str>| {
+            strings(keys().map(|(_, partition)| value(partition)))
+        };
+        let number = |value: fn(&Sum) -> i64| integers(sums.values().map(value));
+        Ok(vec![
+            strings(keys().map(|(table, _)| Some(*table))),
+            text(|partition| partition.caller.as_deref()),
+            text(|partition| partition.model.as_deref()),
+            text(|partition| Some(&partition.period)),
+            number(|sum| sum.files),
+            number(|sum| sum.rows),
+            number(|sum| sum.bytes),
+            times(sums.values().map(|sum| sum.range.map(|range| range.0))),
+            times(sums.values().map(|sum| sum.range.map(|range| range.1))),
+        ])
+    }
+
+    fn files(&self) -> Result<Vec<ArrayRef>> {
+        let snapshots = Table::ALL.map(|table| self.store.snapshot(table));
+        let snapshots = snapshots.into_iter().collect::<Result<Vec<_>>>()?;
+        let files = || snapshots.iter().flat_map(|snapshot| snapshot.iter());
+        let of_table = || {
+            snapshots
+                .iter()
+                .flat_map(|snapshot| snapshot.iter().map(|_| Some(snapshot.table().name())))
+        };
+        let written = |file: FileEntry<'_>| file.modified().checked_mul(1000);
+        Ok(vec![
+            strings(of_table()),
+            strings(files().map(|file| Some(file.path()))),
+            strings(files().map(|file| file.partition_caller())),
+            strings(files().map(|file| file.partition_model())),
+            strings(files().map(|file| Some(file.period()))),
+            integers(files().map(|file| file.rows())),
+            integers(files().map(|file| file.size())),
+            times(files().map(|file| time_range(&file).map(|range| range.0))),
+            times(files().map(|file| time_range(&file).map(|range| range.1))),
+            times(files().map(written)),
+        ])
+    }
+
+    fn ingests(&self) -> Result<Vec<ArrayRef>> {
+        let mut rows = Vec::new();
+        for table in Table::ALL {
+            let snapshot = self.store.snapshot(table)?;
+            let version = snapshot.version();
+            let transactions = snapshot.transactions().iter();
+            rows.extend(
+                transactions.map(|(source, at)| (table.name(), source.clone(), *at, version)),
+            );
+        }
+        rows.sort_unstable();
+        Ok(vec![
+            strings(rows.iter().map(|(table, ..)| Some(*table))),
+            strings(rows.iter().map(|(_, source, ..)| Some(source.as_str()))),
+            integers(rows.iter().map(|(_, _, at, _)| *at)),
+            Arc::new(UInt64Array::from_iter(
+                rows.iter().map(|(.., version)| *version),
+            )),
+        ])
+    }
+}
+
+/// First and last time of a file's rows. Where another program has written the log, its last time may be a
+/// millisecond early, so the bound lies almost one later; a person wants the millisecond.
+pub(super) fn time_range(file: &FileEntry<'_>) -> Option<(i64, i64)> {
+    let (first, last) = file.time_range()?;
+    Some((first, last.div_euclid(1000) * 1000))
+}
+
+/// The range that has both.
+pub(super) fn union(one: Option<(i64, i64)>, other: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
+        (one, other) => one.or(other),
+    }
+}
+
+fn schema(kind: Kind) -> SchemaRef {
+    let text = |name| Field::new(name, DataType::Utf8, true);
+    let number = |name| Field::new(name, DataType::Int64, true);
+    let time = |name| {
+        Field::new(
+            name,
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            true,
+        )
+    };
+    let fields = match kind {
+        Kind::Partitions => vec![
+            text("table"),
+            text("caller"),
+            text("model"),
+            text("period"),
+            number("files"),
+            number("rows"),
+            number("bytes"),
+            time("first_event"),
+            time("last_event"),
+        ],
+        Kind::Files => vec![
+            text("table"),
+            text("path"),
+            text("caller"),
+            text("model"),
+            text("period"),
+            number("rows"),
+            number("bytes"),
+            time("first_event"),
+            time("last_event"),
+            time("written"),
+        ],
+        Kind::Ingests => vec![
+            text("table"),
+            text("source"),
+            number("position"),
+            Field::new("version", DataType::UInt64, true),
+        ],
+    };
+    Schema::new(fields).into()
+}
+
+fn strings<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+    Arc::new(StringArray::from_iter(values))
+}
+
+fn integers(values: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values))
+}
+
+fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::from_iter(values).with_timezone("UTC"))
+}
+
+impl TableProvider for SystemTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    // Written as the trait's macro would expand, without the macro.
+    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
+        &'life0 self,
+        _state: &'life1 dyn Session,
+        projection: Option<&'life2 Vec<usize>>,
+        _filters: &'life3 [Expr],
+        _limit: Option<usize>,
+    ) -> Pin<
+        Box<
+            dyn Future<Output = Result<Arc<dyn ExecutionPlan>, DataFusionError>>
+                + Send
+                + 'async_trait,
+        >,
+    >
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        'life3: 'async_trait,
+    {
+        let plan = || -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+            let rows = self
+                .rows()
+                .map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let plan = MemorySourceConfig::try_new_exec(
+                &[vec![rows]],
+                Arc::clone(&self.schema),
+                projection.cloned(),
+            )?;
+            Ok(plan)
+        };
+        Box::pin(std::future::ready(plan()))
+    }
+}
