@@ -34,6 +34,8 @@ mod ledger;
 mod litellm;
 mod mask;
 #[cfg(test)]
+mod mutate;
+#[cfg(test)]
 mod mutation;
 mod names;
 mod otlp;
@@ -42,8 +44,6 @@ mod reader;
 mod residue;
 mod source;
 mod split;
-#[cfg(test)]
-mod mutate;
 #[cfg(test)]
 mod testing;
 mod tokens;
