@@ -19,6 +19,7 @@ mod azure;
 mod bedrock;
 mod body;
 mod cloudtrail;
+mod conversation;
 mod enrich;
 mod envelope;
 mod envoy;
@@ -34,6 +35,8 @@ mod litellm;
 mod mask;
 #[cfg(test)]
 mod mutate;
+#[cfg(test)]
+mod mutation;
 mod names;
 mod otlp;
 mod provider_audit;

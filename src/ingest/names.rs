@@ -208,6 +208,29 @@ pub(crate) fn provider(raw: &str) -> &str {
     }
 }
 
+/// Whether a name is a provider's in OpenTelemetry's words.
+pub(crate) fn is_provider(name: &str) -> bool {
+    const PROVIDERS: [&str; 16] = [
+        "anthropic",
+        "aws.bedrock",
+        "azure.ai.inference",
+        "azure.ai.openai",
+        "cohere",
+        "deepseek",
+        "gcp.gemini",
+        "gcp.gen_ai",
+        "gcp.vertex_ai",
+        "groq",
+        "ibm.watsonx.ai",
+        "mistral_ai",
+        "moonshot_ai",
+        "openai",
+        "perplexity",
+        "x_ai",
+    ];
+    PROVIDERS.contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

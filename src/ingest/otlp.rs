@@ -8,7 +8,7 @@
 //!
 //! Left out: metrics, and spans that are not about generative AI; both are counted as skipped.
 
-mod columns;
+pub(super) mod columns;
 mod event;
 mod indexed;
 mod messages;

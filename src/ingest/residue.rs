@@ -185,8 +185,10 @@ fn walk<'a>(
         inner
             .items()
             .for_each(|item| walk(item, within, direction, row));
+    } else if value.as_str() == Some("") {
+        // For many producers that is how to say nothing.
+        value.mark("-");
     } else if let Some(text) = value.as_str()
-        && !text.is_empty()
         && (within.is_some() || !may_stay(text))
     {
         turn(within.unwrap_or(direction)).text(row, PartType::Raw, text);

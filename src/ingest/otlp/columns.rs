@@ -15,7 +15,7 @@ const MODEL_OPERATIONS: [&str; 4] = ["chat", "text_completion", "generate_conten
 
 /// What kind of work a span or event tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
+pub(in crate::ingest) enum Work {
     /// One call of a model.
     Model,
     /// An agent, a tool, a workflow, a guardrail: work around calls.
@@ -34,7 +34,7 @@ pub(super) fn is_genai_key(key: &str) -> bool {
 }
 
 /// Fills every column that attributes speak of, except texts and outcome. `name` is the span's or event's.
-pub(super) fn fill<'a>(
+pub(in crate::ingest) fn fill<'a>(
     attributes: Value<'a>,
     resource: Option<Value<'a>>,
     name: Option<&'a str>,
@@ -141,6 +141,7 @@ fn sampling<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
         "gen_ai.response.finish_reasons",
         "gen_ai.response.finish_reason",
         "llm.response.finish_reason",
+        "llm.response.finish_reasons",
         "llm.response.stop_reason",
     ];
     for found in reasons.iter().filter_map(|path| attributes.get(path)) {
@@ -221,7 +222,7 @@ fn usage<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
 
 fn people<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
     let call = &mut row.call;
-    call.caller = attributes.text_of(&["user.id", "enduser.id"], "caller");
+    call.caller = attributes.text_of(&["user.id", "enduser.id", "gen_ai.user.id"], "caller");
     call.user_email = attributes.text_of(&["user.email"], "user_email");
     call.user_name = attributes.text_of(&["user.name"], "user_name");
     call.user_type = call.caller.map(|_| "user");

@@ -103,7 +103,7 @@ fn read<'a>(span: Value<'a>) -> Result<(CallRow<'a>, Work), Reject> {
     texts::attributes(attributes, &mut row);
     events(span, &mut row);
     outcome(span, attributes, &mut row);
-    self::name(span, &mut row);
+    self::name(span, &row);
     finish(span, &mut row);
     Ok((row, work))
 }
@@ -198,23 +198,18 @@ pub(super) fn blocked(row: &mut CallRow<'_>) {
     }
 }
 
-/// The span's name, where it says more than operation and model do.
-fn name<'a>(span: Value<'a>, row: &mut CallRow<'a>) {
+/// Most names are made of operation and model, and say nothing more.
+fn name(span: Value<'_>, row: &CallRow<'_>) {
     let Some(name) = span.get("name").and_then(Value::as_str) else {
         return;
     };
-    let call = &row.call;
     let mut words = name.split(' ');
     let (first, second) = (words.next(), words.next());
-    let says_nothing_new = first == call.operation_raw
-        && (second.is_none() || second == call.model_id_raw)
+    let says_nothing_new = first == row.call.operation_raw
+        && (second.is_none() || second == row.call.model_id_raw)
         && words.next().is_none();
-    let is_name = columns::is_span_name(name);
-    if says_nothing_new || !is_name {
+    if says_nothing_new {
         span.drop_field("name");
-    }
-    if !is_name {
-        Turn::new(Direction::Input, None, usize::MAX).text(row, PartType::Raw, name);
     }
 }
 
@@ -231,7 +226,9 @@ pub(super) fn finish<'a>(item: Value<'a>, row: &mut CallRow<'a>) {
         }
     }
     for (key, value) in item.entries() {
-        if key != "name" {
+        // `chat gpt-4o` has a space and is no prose.
+        let is_name = key == "name" && value.as_str().is_some_and(columns::is_span_name);
+        if !is_name {
             residue::sieve_entry(key, value, row);
         }
     }
