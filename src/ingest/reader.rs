@@ -338,17 +338,20 @@ impl<'s> Reading<'s> {
                 break;
             }
         }
+        if let Some(error) = failure {
+            // The line that the damage cut is not done with: should the file come again whole, it is read then.
+            return Err(error);
+        }
         if passing_over || buffer.trim_ascii().is_empty() {
             self.advance(&buffer);
-        } else if let Err(stopped) = self.last(buffer, ending, failure.is_some()) {
-            return Ok(Err(stopped));
+            return Ok(Ok(()));
         }
-        failure.map_or(Ok(Ok(())), Err)
+        Ok(self.last(buffer, ending))
     }
 
     /// A last line without its end: whole, still being written, or cut off for good.
-    fn last(&mut self, line: Vec<u8>, ending: &mut Ending, cut: bool) -> Result<(), Stopped> {
-        if !cut && self.can_grow && Arena::new().parse(line.trim_ascii()).is_err() {
+    fn last(&mut self, line: Vec<u8>, ending: &mut Ending) -> Result<(), Stopped> {
+        if self.can_grow && Arena::new().parse(line.trim_ascii()).is_err() {
             ending.pending = Some(self.done);
             return Ok(());
         }
@@ -391,9 +394,12 @@ impl<'s> Reading<'s> {
                 break;
             }
         }
+        if let Some(error) = failure {
+            return Err(error);
+        }
         if buffer.trim_ascii().is_empty() {
             self.advance(&buffer);
-        } else if self.can_grow && failure.is_none() {
+        } else if self.can_grow {
             ending.pending = Some(self.done);
         } else {
             let whole = 0..buffer.len();
@@ -402,7 +408,7 @@ impl<'s> Reading<'s> {
                 return Ok(Err(stopped));
             }
         }
-        failure.map_or(Ok(Ok(())), Err)
+        Ok(Ok(()))
     }
 
     /// The collector's file exporter with compression: each message behind its length in four bytes.
