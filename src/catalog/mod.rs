@@ -1,6 +1,6 @@
 //! Reads versioned SQL files: header to metadata, SQL to a checked plan.
 //!
-//! A file is comment blocks and one `SELECT` ([`block`] splits it, [`header`] reads a block's TOML with the line of
+//! A file is comment blocks and one `SELECT` (`block` splits it, `header` reads a block's TOML with the line of
 //! every value). [`Rule`], [`Case`] and [`View`] are the blocks that mean something here. A [`Pack`] is many files
 //! with their problems: one bad file never hides another. [`check`] plans and lints them without data. Evaluating
 //! rules is for [`crate::detect`].

@@ -1,8 +1,8 @@
 //! Makes logs that look like a company's: in the providers' own formats, with day and night, large and small callers,
 //! and, when asked, incidents planted among them. The same seed makes the same bytes.
 //!
-//! A minute of traffic is drawn at a time ([`traffic`]) and written straight away ([`writers`]), so that millions of rows
-//! need no more memory than a few. What is planted is in [`incidents`]; every prompt and answer comes from [`text`].
+//! A minute of traffic is drawn at a time (`traffic`) and written straight away (`writers`), so that millions of rows
+//! need no more memory than a few. What is planted is in [`incidents`]; every prompt and answer comes from `text`.
 
 pub mod incidents;
 mod records;

@@ -161,7 +161,10 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
         call.model_family = Some(family).filter(|family| !family.is_empty());
     }
     // Where another key names the model, these name what served it: a canary beside the stable release.
-    call.model_deployment = name(&["model_deployment", "deployment", "endpoint"], "model_deployment");
+    call.model_deployment = name(
+        &["model_deployment", "deployment", "endpoint"],
+        "model_deployment",
+    );
     call.operation_raw = name(&["operation", "method", "path"], "operation_raw");
     call.operation = call.operation_raw.map(names::operation);
     source(&fields, record, &mut row);
