@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args as ClapArgs;
+use clap::builder::FalseyValueParser;
 
 use super::{CLEAR, Global};
 use crate::error::Error;
@@ -84,7 +85,7 @@ pub(super) struct Args {
     )]
     platform: Vec<Platform>,
     /// Plant seven incidents in the first day.
-    #[arg(long, env = "INFERWATCH_GENERATE_INCIDENTS")]
+    #[arg(long, env = "INFERWATCH_GENERATE_INCIDENTS", value_parser = FalseyValueParser::new())]
     incidents: bool,
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use arrow::array::RecordBatch;
 use clap::Args as ClapArgs;
+use clap::builder::FalseyValueParser;
 
 use super::{CLEAR, FOUND, Global};
 use crate::error::{Error, Result};
@@ -49,7 +50,7 @@ pub(super) struct Args {
     #[arg(long)]
     explain: bool,
     /// Print the summary as JSON.
-    #[arg(long, env = "INFERWATCH_INGEST_JSON")]
+    #[arg(long, env = "INFERWATCH_INGEST_JSON", value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
