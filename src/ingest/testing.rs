@@ -76,3 +76,57 @@ fn columns(batch: &RecordBatch) -> String {
     }
     out
 }
+
+/// What every text of a person, a model or a tool begins with in the fixtures of [`texts_stay_in_parts`].
+pub(super) const MARKER: &str = "QUOKKA";
+
+/// Fails when a marked text stands anywhere but in a part.
+pub(super) fn assert_kept_apart(decoded: &str) {
+    let mut columns = decoded.lines().filter(|line| !line.starts_with("-- part"));
+    if let Some(line) = columns.find(|line| line.contains(MARKER)) {
+        panic!("a text left the parts: {line}");
+    }
+}
+
+/// Two tests over marked records, one a line: as they are, and changed at random, their texts are parts and nothing
+/// else, and each is a row, a skip or a refusal.
+macro_rules! texts_stay_in_parts {
+    ($records:expr) => {
+        #[test]
+        fn texts_are_parts_and_nothing_else() {
+            assert!($records.contains($crate::ingest::testing::MARKER));
+            for line in $records.lines() {
+                $crate::ingest::testing::assert_kept_apart(
+                    &$crate::ingest::testing::decode_record(line.as_bytes()),
+                );
+            }
+        }
+
+        proptest::proptest! {
+            #![proptest_config(proptest::prelude::ProptestConfig {
+                cases: 500,
+                rng_seed: proptest::test_runner::RngSeed::Fixed(7),
+                failure_persistence: None,
+                ..proptest::prelude::ProptestConfig::default()
+            })]
+
+            #[test]
+            fn changed_records_are_read_or_refused(
+                at in proptest::prelude::any::<proptest::sample::Index>(),
+                changes in $crate::ingest::mutate::mutations(),
+            ) {
+                let lines: Vec<_> = $records.lines().collect();
+                let record = serde_json::from_str(lines[at.index(lines.len())]).expect("a fixture is JSON");
+                let changed = $crate::ingest::mutate::apply(&record, &changes);
+                let decoded = $crate::ingest::testing::decode_record(changed.as_bytes());
+                // A row, a skip, a refusal, or no format of ours any more.
+                proptest::prop_assert!(
+                    decoded.lines().count() > 1 || decoded.contains("not recognised"),
+                    "{decoded}"
+                );
+                $crate::ingest::testing::assert_kept_apart(&decoded);
+            }
+        }
+    };
+}
+pub(super) use texts_stay_in_parts;
