@@ -209,7 +209,10 @@ impl Compiler {
         ];
         for (target, disguise) in disguises {
             let words: Vec<String> = TELLING.iter().map(|word| disguise(word)).collect();
-            compiler.coverage.alone(words.iter().map(String::as_str));
+            let number = compiler.targets.len() as u32;
+            compiler
+                .coverage
+                .alone(words.iter().map(String::as_str), number);
             compiler.targets.push(target);
         }
         compiler
@@ -226,7 +229,7 @@ impl Compiler {
         for source in &signature.regex {
             build_regex_syntax(source)?;
             let words = signature.needs.iter().flat_map(|words| words.split('|'));
-            self.coverage.alone(words);
+            self.coverage.alone(words, self.targets.len() as u32);
             self.targets.push(Target::Regex(self.regexes.len() as u32));
             self.regexes.push(LazyRegex {
                 signature: index,
@@ -258,9 +261,10 @@ impl Compiler {
             });
             of_items.push((of_item, item.gap));
         }
-        match self.coverage.pattern(&of_items) {
-            Some(extent) => self.targets.push(Target::Pattern(number, extent)),
-            None => self.open.push(number),
+        if self.coverage.pattern(&of_items, self.targets.len() as u32) {
+            self.targets.push(Target::Pattern(number));
+        } else {
+            self.open.push(number);
         }
         patterns.all.push(Pattern {
             signature,
@@ -318,7 +322,7 @@ impl Matcher {
         }
         let Compiler {
             classes,
-            coverage,
+            mut coverage,
             mut patterns,
             targets,
             open,
@@ -331,12 +335,20 @@ impl Matcher {
         for class in &patterns.unless {
             patterns.guards[usize::from(*class)] = true;
         }
-        let (scout, asks) = coverage.build();
+        coverage.forgive_slips();
+        let is_discount = |target: &u32| {
+            match &targets[*target as usize] {
+                Target::Pattern(pattern) => Some(patterns.all[*pattern as usize].signature),
+                Target::Regex(regex) => Some(regexes[*regex as usize].signature),
+                Target::Reversed | Target::Rotated(_) => None,
+            }
+            .is_some_and(|signature| file.signature[signature as usize].weight < 0.0)
+        };
+        let stages = [false, true].map(|of| coverage.build(|target| is_discount(&target) == of));
         Ok(Self {
             lexicon: Lexicon::new(classes.terms(false), &file.misspelt),
             markers: Lexicon::new(classes.terms(true), &[]),
-            scout,
-            asks,
+            stages,
             signatures: file
                 .signature
                 .into_iter()

@@ -1,33 +1,54 @@
-//! What stage one watches for: for each pattern its most telling items, as words that must be there.
+//! What stage one looks for: for each pattern its telling items, as words that must be there.
 //!
-//! An item is usable if every term in it has a word that can be looked up. Of the usable items the rarest is watched for, and one or two
-//! more if that saves more closer looks than it costs steps; how often words occur in ordinary text comes with the vocabulary. This is a
-//! matter of speed alone: a wrong estimate never loses a match.
+//! An item is usable if every term in it has a word that can be looked up. The rarest usable item of a pattern is its anchor, and those
+//! that are not too common are its chain; how often words occur in ordinary text comes with the vocabulary. This is a matter of speed
+//! alone: a wrong estimate never loses a match.
 
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::FixedState;
 
 use super::lexicon::Class;
-use super::scout::{FAR, Probe, STAGES, Scout, Watch};
-use super::survey::Asks;
+use super::scout::{Probe, Scout};
+use super::survey::{
+    Asks, BITS, Chain, FAR, FAR_LANES, Link, NEAR, NEAR_LANES, SET_LANES, SPAN, Stage,
+};
 use super::tokens::{Sort, sort_at};
 
-/// Collects what is watched for.
+/// Collects what is looked for.
 #[derive(Default)]
 pub(crate) struct Coverage {
     frequency: BTreeMap<String, u32>,
     misspelt: Vec<String>,
     probes: Vec<Probe>,
-    /// In how many of a hundred thousand words each probe is seen.
-    rates: Vec<f32>,
+    rates: Vec<Rate>,
     numbers: HashMap<Probe, u32, FixedState>,
     classes: Vec<Terms>,
-    /// Words to watch for, of items seen before; nothing for those that cannot be watched for.
+    /// Words to look for, of items seen before; nothing for those that cannot be looked for.
     items: Vec<Watched>,
     by_classes: HashMap<Vec<Class>, Option<usize>, FixedState>,
     plans: Vec<Plan>,
-    chains: Vec<(u32, u32)>,
+    links: Vec<Link>,
+}
+
+/// A chain, its links numbered as here.
+struct Plan {
+    chain: Chain,
+    /// The item that must be seen before the pivot, and whether it may be far.
+    first: Option<(u16, bool)>,
+}
+
+/// Which part of all words in ordinary text a probe finds, and which part has to be looked at for it: more if the word before matters.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    found: f32,
+    looked_at: f32,
+}
+
+impl Rate {
+    fn cost(&self) -> f32 {
+        self.found + LOOK * self.looked_at
+    }
 }
 
 /// The terms of a class.
@@ -42,6 +63,7 @@ struct Terms {
 struct Term {
     words: std::ops::Range<usize>,
     length: u32,
+    is_marker: bool,
 }
 
 /// A word of a term that can be looked up.
@@ -58,23 +80,7 @@ struct Watched {
     /// Most words of a term before and behind the word chosen.
     before: u32,
     behind: u32,
-}
-
-/// Items to watch for in order.
-struct Plan {
-    items: [usize; STAGES],
-    count: usize,
-    reach: u32,
-}
-
-/// What a closer look at a pattern needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// How many words before and behind the word that woke its watch a match may lie.
-    pub(crate) before: u32,
-    pub(crate) behind: u32,
-    /// Its items in the chains of a survey.
-    pub(crate) chain: std::ops::Range<u32>,
+    has_marker: bool,
 }
 
 /// Occurrences in a hundred thousand words of a word that the vocabulary has no estimate for.
@@ -84,14 +90,11 @@ const WORDS: f32 = 100_000.0;
 /// How much more often two words of a term follow one another than by chance.
 const TOGETHER: f32 = 30.0;
 
-/// What a closer look costs, in steps.
-const LOOK: f32 = 30.0;
+/// What it costs to look up a word in vain, as part of what it costs to find one.
+const LOOK: f32 = 0.2;
 
-/// An item is not asked for in a survey if one in so many words is of it.
-const COMMON: f32 = 0.01;
-
-/// Within how many words one item of a pattern usually follows another.
-const NEIGHBOURHOOD: f32 = 14.0;
+/// What it costs to set a bit or to ask for one, as part of what it costs to compare words.
+const BIT: f32 = 0.002;
 
 /// Bytes of a word that stand for it where endings do not matter.
 const BEGINNING: usize = 5;
@@ -119,52 +122,44 @@ impl Coverage {
             class.terms.push(Term {
                 words: first..class.words.len(),
                 length,
+                is_marker,
             });
         }
         self.classes.push(class);
     }
 
-    /// Looks up the words of a term; gives how many there are. Of several words, pairs of neighbours are looked up where they can be:
-    /// the words of a term are often common, and seldom next to each other.
+    /// Looks up the words of a term, alone and behind the word before them; gives how many there are. The words of a term are often
+    /// common, and seldom next to each other.
     fn words(&mut self, term: &[u8], words: &mut Vec<Word>) -> u32 {
-        let first = words.len();
-        let mut before: Option<(&[u8], f32)> = None;
-        let mut count = 0;
+        let mut previous: Option<(&[u8], f32)> = None;
+        let mut before = 0;
         let mut rest = term.split(|byte| *byte == b' ').peekable();
         while let Some(word) = rest.next() {
-            let number = self.word(word, rest.peek().copied());
-            let rate = number.map_or(RARE as f32 / WORDS, |number| self.rates[number as usize]);
-            if let Some((previous, previous_rate)) = before
-                && !is_sign(previous)
-                && !is_sign(word)
-                && let Some(pair) = Probe::pair(previous, word)
-            {
-                let known = self.probes.len();
-                let number = self.number(pair, b"");
-                if number as usize == known {
-                    let chance = rate * previous_rate * TOGETHER;
-                    self.rates[known] = chance.min(rate).min(previous_rate);
-                }
-                words.push(Word {
-                    probe: number,
-                    before: count,
-                });
-            }
-            before = Some((word, rate));
-            count += 1;
-        }
-        if words.len() == first {
-            // No pair: any word.
-            let mut rest = term.split(|byte| *byte == b' ').peekable();
-            let mut before = 0;
-            while let Some(word) = rest.next() {
-                if let Some(probe) = self.word(word, rest.peek().copied()) {
+            let alone = self.word(word, rest.peek().copied());
+            let mut found = RARE as f32 / WORDS;
+            if let Some(probe) = alone {
+                found = self.rates[probe as usize].found;
+                words.push(Word { probe, before });
+                if let Some((previous, rate)) = previous
+                    && !is_sign(previous)
+                    && !is_sign(word)
+                {
+                    let pair = self.probes[probe as usize].behind(previous);
+                    let chance = (found * rate * TOGETHER).min(found).min(rate);
+                    let probe = self.number(
+                        pair,
+                        Rate {
+                            found: chance,
+                            looked_at: found,
+                        },
+                    );
                     words.push(Word { probe, before });
                 }
-                before += 1;
             }
+            previous = Some((word, found));
+            before += 1;
         }
-        count
+        before
     }
 
     /// Looks up a word of a term, which `next` follows.
@@ -181,7 +176,7 @@ impl Coverage {
             Some(stem) => Probe::beginning(stem),
             None => Some(Probe::word(word)),
         };
-        probe.map(|probe| self.number(probe, word))
+        probe.map(|probe| self.number_of(probe, word))
     }
 
     /// Looks up what a marker begins with, or the words behind its signs.
@@ -189,7 +184,7 @@ impl Coverage {
         if matches!(term.first(), Some(b'<' | b'[')) {
             let sign = &term[..term.len().min(4)];
             if let Some(probe) = Probe::beginning(sign) {
-                let probe = self.number(probe, sign);
+                let probe = self.number_of(probe, sign);
                 words.push(Word { probe, before: 0 });
             }
             return 1;
@@ -201,7 +196,7 @@ impl Coverage {
         {
             // Nothing ends a marker, so its last word may go on.
             if let Some(probe) = Probe::beginning(word) {
-                let probe = self.number(probe, word);
+                let probe = self.number_of(probe, word);
                 words.push(Word {
                     probe,
                     before: count,
@@ -212,22 +207,27 @@ impl Coverage {
         count
     }
 
-    fn number(&mut self, probe: Probe, word: &[u8]) -> u32 {
+    fn number_of(&mut self, probe: Probe, word: &[u8]) -> u32 {
+        let known = std::str::from_utf8(word)
+            .ok()
+            .and_then(|word| self.frequency.get(word));
+        let found = *known.unwrap_or(&RARE) as f32 / WORDS;
+        let looked_at = found;
+        self.number(probe, Rate { found, looked_at })
+    }
+
+    fn number(&mut self, probe: Probe, rate: Rate) -> u32 {
         let next = self.probes.len() as u32;
         let number = *self.numbers.entry(probe).or_insert(next);
         if number == next {
-            let known = std::str::from_utf8(word)
-                .ok()
-                .and_then(|word| self.frequency.get(word));
             self.probes.push(probe);
-            self.rates.push(*known.unwrap_or(&RARE) as f32 / WORDS);
+            self.rates.push(rate);
         }
         number
     }
 
-    /// Watches for a pattern, whose items are any of the classes given with them. Gives how far its match may reach from the word that
-    /// wakes it; nothing if it cannot be watched for.
-    pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32)]) -> Option<Extent> {
+    /// Looks for a pattern, whose items are any of the classes given with them, to do `target`. Says whether it can be looked for.
+    pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32)], target: u32) -> bool {
         let mut usable: Vec<(usize, usize)> = Vec::with_capacity(items.len());
         for (at, (classes, _)) in items.iter().enumerate() {
             let known = match self.by_classes.get(classes) {
@@ -245,57 +245,58 @@ impl Coverage {
         }
         let lengths = Lengths::new(items, &self.classes);
         let rate = |(_, item): &(usize, usize)| self.items[*item].rate;
-        usable.sort_by(|a, b| rate(a).total_cmp(&rate(b)));
-        let rarest = *usable.first()?;
-        let mut chosen = vec![rarest];
-        let mut woken = rate(&rarest);
-        for item in usable.iter().skip(1).take(STAGES - 1) {
-            let passes = (NEIGHBOURHOOD * rate(item)).min(1.0);
-            if woken * (1.0 - passes) * LOOK > rate(item) {
-                chosen.push(*item);
-                woken *= passes;
+        let Some(rarest) = usable.iter().min_by(|a, b| rate(a).total_cmp(&rate(b))) else {
+            return false;
+        };
+        let mut pivot = *rarest;
+        let mut first = None;
+        // How often the second of a pair is seen behind the first, and what it takes to look for both.
+        let mut least = rate(rarest);
+        for (at, from) in usable.iter().enumerate() {
+            for to in &usable[at + 1..] {
+                let reach = lengths.reach(*from, *to, &self.items);
+                let memory = if reach > NEAR { FAR } else { NEAR };
+                let cost = (rate(from) * memory as f32 * 1.5).min(1.0) * rate(to)
+                    + BIT * (rate(from) + rate(to));
+                if reach <= FAR && cost < least {
+                    least = cost;
+                    pivot = *to;
+                    first = Some((from.1 as u16, reach > NEAR));
+                }
             }
         }
-        chosen.sort_unstable();
-        let reach = chosen
-            .windows(2)
-            .map(|pair| lengths.reach(pair[0], pair[1], &self.items))
-            .max()
-            .unwrap_or(0);
-        if reach > FAR {
-            chosen = vec![rarest];
+        let (before, behind) = (
+            lengths.terms(0..pivot.0 + 1) + lengths.gaps(0..pivot.0 + 1),
+            lengths.terms(pivot.0..items.len()) + lengths.gaps(pivot.0 + 1..items.len()),
+        );
+        if before.max(behind) > SPAN {
+            usable = vec![pivot];
+            first = None;
         }
-        let mut plan = Plan {
-            items: [0; STAGES],
-            count: chosen.len(),
-            reach: if chosen.len() > 1 { reach } else { 0 },
-        };
-        for (place, (_, item)) in plan.items.iter_mut().zip(&chosen) {
-            *place = *item;
+        let start = self.links.len() as u32;
+        for (at, item) in usable.iter().enumerate() {
+            let next = usable.get(at + 1);
+            let most = next.map_or(0, |next| lengths.reach(*item, *next, &self.items));
+            self.links.push(Link {
+                item: item.1 as u16,
+                // A marker is counted as the word behind it.
+                least: u8::from(most > 0 && !self.items[item.1].has_marker),
+                most: most.min(SPAN) as u8,
+            });
         }
-        self.plans.push(plan);
-        // Items that are everywhere say nothing, and those watched for are there.
-        let mut asked: Vec<(usize, usize)> = usable
-            .iter()
-            .filter(|item| rate(item) < COMMON)
-            .copied()
-            .collect();
-        asked.sort_unstable();
-        let start = self.chains.len() as u32;
-        if asked.len() > chosen.len() {
-            self.chains
-                .extend(asked.iter().enumerate().map(|(at, item)| {
-                    let next = asked.get(at + 1);
-                    let distance = next.map_or(0, |next| lengths.reach(*item, *next, &self.items));
-                    (item.1 as u32, distance)
-                }));
-        }
-        let last = chosen.last()?.0;
-        Some(Extent {
-            before: lengths.terms(0..last + 1) + lengths.gaps(0..last + 1),
-            behind: lengths.terms(last..items.len()) + lengths.gaps(last + 1..items.len()),
-            chain: start..self.chains.len() as u32,
-        })
+        let links = (start, self.links.len() as u32);
+        let pivot = usable.iter().position(|item| *item == pivot).unwrap_or(0) as u32;
+        self.plans.push(Plan {
+            chain: Chain {
+                target,
+                links,
+                pivot,
+                before,
+                behind,
+            },
+            first,
+        });
+        true
     }
 
     /// A word of each term of some classes, chosen so that together they are rare; nothing if some term has no word to look up.
@@ -305,8 +306,9 @@ impl Coverage {
             rate: 0.0,
             before: 0,
             behind: 0,
+            has_marker: false,
         };
-        let rate = |word: &&Word| self.rates[word.probe as usize];
+        let cost = |word: &&Word| self.rates[word.probe as usize].cost();
         // Terms of one word first: what they are found by may serve longer ones as well.
         for single in [true, false] {
             for class in classes {
@@ -316,14 +318,15 @@ impl Coverage {
                     if (words.len() == 1) != single {
                         continue;
                     }
+                    watched.has_marker |= term.is_marker;
                     let word = words
                         .iter()
                         .filter(|word| watched.probes.contains(&word.probe))
-                        .min_by(|a, b| rate(a).total_cmp(&rate(b)))
-                        .or_else(|| words.iter().min_by(|a, b| rate(a).total_cmp(&rate(b))))?;
+                        .min_by(|a, b| cost(a).total_cmp(&cost(b)))
+                        .or_else(|| words.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))))?;
                     if !watched.probes.contains(&word.probe) {
                         watched.probes.push(word.probe);
-                        watched.rate += rate(&word);
+                        watched.rate += self.rates[word.probe as usize].found;
                     }
                     watched.before = watched.before.max(word.before);
                     watched.behind = watched
@@ -335,8 +338,8 @@ impl Coverage {
         Some(watched)
     }
 
-    /// Watches for any of `words`, by their beginnings.
-    pub(crate) fn alone<'a>(&mut self, words: impl Iterator<Item = &'a str>) {
+    /// Looks for any of `words`, by their beginnings, to do `target`.
+    pub(crate) fn alone<'a>(&mut self, words: impl Iterator<Item = &'a str>, target: u32) {
         let mut probes = Vec::new();
         for word in words {
             let bytes = word.as_bytes();
@@ -345,57 +348,143 @@ impl Coverage {
             } else {
                 Probe::beginning(&bytes[..BEGINNING])
             };
-            probes.extend(probe.map(|probe| self.number(probe, bytes)));
+            probes.extend(probe.map(|probe| self.number_of(probe, bytes)));
         }
+        let item = self.items.len() as u16;
         self.items.push(Watched {
             probes,
             rate: 0.0,
             before: 0,
             behind: 0,
+            has_marker: false,
+        });
+        let start = self.links.len() as u32;
+        self.links.push(Link {
+            item,
+            least: 0,
+            most: 0,
         });
         self.plans.push(Plan {
-            items: [self.items.len() - 1; STAGES],
-            count: 1,
-            reach: 0,
+            chain: Chain {
+                target,
+                links: (start, start + 1),
+                pivot: 0,
+                before: 0,
+                behind: 0,
+            },
+            first: None,
         });
     }
 
-    /// The compiled watches, numbered in the order in which they were given, and all that patterns ask for.
-    pub(crate) fn build(mut self) -> (Scout, Asks) {
-        self.forgive_slips();
-        let watches: Vec<Watch<'_>> = self
+    /// Stage one for the chains whose targets `take` takes.
+    pub(crate) fn build(&self, take: impl Fn(u32) -> bool) -> Stage {
+        let plans: Vec<&Plan> = self
             .plans
             .iter()
-            .map(|plan| Watch {
-                stages: plan.items.map(|item| self.items[item].probes.as_slice()),
-                count: plan.count,
-                reach: plan.reach,
-            })
+            .filter(|plan| take(plan.chain.target))
             .collect();
-        let mut is_asked = vec![false; self.items.len()];
-        for (item, _) in &self.chains {
-            is_asked[*item as usize] = true;
+        let bits = self.bits(&plans);
+        let mut order: Vec<usize> = (0..plans.len()).collect();
+        order.sort_by_key(|plan| bits[*plan]);
+        let mut asks = Asks {
+            by_bit: vec![(0, 0); usize::from(BITS)],
+            ..Asks::default()
+        };
+        // What sets the bits, and what asks for them.
+        let mut ends = Vec::new();
+        let mut used = vec![false; self.items.len()];
+        for number in order {
+            let Plan { chain, first } = plans[number];
+            let bit = bits[number];
+            let links = &self.links[chain.links.0 as usize..chain.links.1 as usize];
+            ends.extend(first.map(|(first, _)| (first, BITS + bit)));
+            ends.push((links[chain.pivot as usize].item, bit));
+            for link in links {
+                used[usize::from(link.item)] = true;
+            }
+            let (start, at) = (asks.links.len() as u32, asks.chains.len() as u32);
+            asks.links.extend_from_slice(links);
+            asks.chains.push(Chain {
+                links: (start, asks.links.len() as u32),
+                ..*chain
+            });
+            let range = &mut asks.by_bit[usize::from(bit)];
+            *range = (if range.1 == 0 { at } else { range.0 }, at + 1);
         }
-        let items: Vec<Watch<'_>> = self
+        ends.sort_unstable();
+        ends.dedup();
+        // Items of the same words get numbers next to each other: a word that is of one is of others as well.
+        let mut items: Vec<(&[u32], usize)> = self
             .items
             .iter()
-            .zip(is_asked)
-            .map(|(item, is_asked)| Watch {
-                stages: [if is_asked { &item.probes } else { &[] }, &[], &[]],
-                count: 1,
-                reach: 0,
-            })
+            .enumerate()
+            .filter(|(item, _)| used[*item])
+            .map(|(item, of)| (of.probes.as_slice(), item))
             .collect();
-        let asks = Asks {
-            items: Scout::new(&self.probes, &items),
-            count: items.len(),
-            chains: std::mem::take(&mut self.chains),
-        };
-        (Scout::new(&self.probes, &watches), asks)
+        items.sort_unstable();
+        let mut numbers = vec![0; self.items.len()];
+        for (number, (_, item)) in (0_u16..).zip(&items) {
+            numbers[*item] = number;
+        }
+        for link in &mut asks.links {
+            link.item = numbers[usize::from(link.item)];
+        }
+        let probe = |number: &u32, item: u16| (self.probes[*number as usize], item);
+        let of = |item: usize| self.items[item].probes.iter();
+        Stage {
+            gate: Scout::new(
+                ends.iter().flat_map(|(item, bit)| {
+                    of(usize::from(*item)).map(|number| probe(number, *bit))
+                }),
+            ),
+            scout: Scout::new(
+                items
+                    .iter()
+                    .flat_map(|(_, item)| of(*item).map(|number| probe(number, numbers[*item]))),
+            ),
+            asks,
+        }
+    }
+
+    /// The bit of each plan. Those with the same first item share one; there are more first items than bits, so that items of the same
+    /// words do as well.
+    fn bits(&self, plans: &[&Plan]) -> Vec<u16> {
+        let mut bits = vec![0; plans.len()];
+        let parts = [
+            (Some(false), NEAR_LANES),
+            (Some(true), FAR_LANES),
+            (None, SET_LANES),
+        ];
+        let mut begin = 0;
+        for (is_far, lanes) in parts {
+            let count = lanes * 64;
+            let key = |plan: &Plan| match plan.first {
+                Some((item, _)) => (self.items[usize::from(item)].probes.as_slice(), item),
+                None => {
+                    let pivot = plan.chain.links.0 + plan.chain.pivot;
+                    (&[][..], self.links[pivot as usize].item)
+                }
+            };
+            let mut of_part: Vec<usize> = (0..plans.len())
+                .filter(|plan| plans[*plan].first.map(|first| first.1) == is_far)
+                .collect();
+            of_part.sort_by_key(|plan| key(plans[*plan]));
+            let groups: Vec<&[usize]> = of_part
+                .chunk_by(|a, b| key(plans[*a]) == key(plans[*b]))
+                .collect();
+            let in_bit = groups.len().div_ceil(count).max(1);
+            for (bit, groups) in (begin..).zip(groups.chunks(in_bit)) {
+                for plan in groups.iter().copied().flatten() {
+                    bits[*plan] = bit;
+                }
+            }
+            begin += count as u16;
+        }
+        bits
     }
 
     /// Where a word that is recognised with a typing error is watched for, the ways in which it may begin are as well.
-    fn forgive_slips(&mut self) {
+    pub(crate) fn forgive_slips(&mut self) {
         let misspelt = std::mem::take(&mut self.misspelt);
         let mut slips: HashMap<u32, Vec<u32>, FixedState> = HashMap::default();
         for word in &misspelt {
@@ -409,7 +498,7 @@ impl Coverage {
                     let variant = variant.as_bytes();
                     Probe::beginning(&variant[..variant.len().min(BEGINNING)])
                 })
-                .map(|probe| self.number(probe, b""))
+                .map(|probe| self.number_of(probe, b""))
                 .collect();
             for number in known {
                 slips.entry(number).or_default().extend(&variants);
@@ -520,19 +609,19 @@ mod tests {
     #[test]
     fn the_rarest_words_stand_for_a_term() {
         let word = |text: &str| Probe::word(text.as_bytes());
-        let pair = |first: &str, last: &str| {
-            Probe::pair(first.as_bytes(), last.as_bytes()).expect("whole words")
-        };
         let common = [("in", 2000), ("full", 50), ("of", 3000), ("the", 6000)];
         assert_eq!(chosen(&common, &["full"]), Some(vec![word("full")]));
+        // In full: 0.0005 * 0.02 * 30 is less than 0.0005; the full: 0.0005 * 0.06 * 30 is not.
         assert_eq!(
-            chosen(&common, &["of the full"]),
-            Some(vec![pair("the", "full")])
+            chosen(&common, &["in full"]),
+            Some(vec![word("full").behind(b"in")])
         );
-        // A pair that is watched for anyway costs nothing.
+        assert_eq!(chosen(&common, &["the full"]), Some(vec![word("full")]));
+        assert_eq!(chosen(&common, &["full of the"]), Some(vec![word("full")]));
+        // A word that is looked for anyway costs nothing.
         assert_eq!(
-            chosen(&common, &["in full", "in full the"]),
-            Some(vec![pair("in", "full")])
+            chosen(&common, &["full", "in full the"]),
+            Some(vec![word("full")])
         );
         assert_eq!(
             chosen(&[], &["evil*"]),
@@ -546,39 +635,37 @@ mod tests {
     }
 
     #[test]
-    fn a_common_item_is_watched_for_only_if_it_saves_looks() {
+    fn a_pair_is_chosen_if_one_word_alone_is_common() {
         let classes: &[&[&str]] = &[&["the"], &["prompt"], &["verbatim"]];
-        let count = |frequency: &[(&str, u32)]| {
+        let pair = |frequency: &[(&str, u32)]| {
             let mut coverage = coverage(frequency, classes);
-            coverage.pattern(&[(vec![0], 0), (vec![1], 2), (vec![2], 3)]);
-            (coverage.plans[0].count, coverage.plans[0].reach)
+            coverage.pattern(&[(vec![0], 0), (vec![1], 2), (vec![2], 3)], 0);
+            let Plan { chain, first } = &coverage.plans[0];
+            (first.map(|first| first.0), chain.pivot)
         };
+        // Of the next fifteen words one in seven is a prompt: most words that are verbatim need no look.
         assert_eq!(
-            count(&[("the", 6000), ("prompt", 100), ("verbatim", 50)]),
-            (2, 5)
+            pair(&[("the", 6000), ("prompt", 1000), ("verbatim", 10)]),
+            (Some(1), 2)
         );
-        assert_eq!(count(&[("the", 6000), ("prompt", 9000)]), (1, 0));
+        // If every other word is, nothing is gained.
+        assert_eq!(
+            pair(&[("the", 60_000), ("prompt", 50_000), ("verbatim", 10)]),
+            (None, 2)
+        );
     }
 
     #[test]
     fn the_extent_holds_all_items_with_their_gaps() {
-        let mut coverage = coverage(
-            &[("system", 900), ("own", 900)],
-            &[&["show me", "print"], &["own"], &["system prompt"]],
-        );
-        let extent = coverage.pattern(&[(vec![0], 0), (vec![1], 4), (vec![2], 3)]);
-        // Words of all terms and both gaps before; the last term behind.
-        assert_eq!(
-            extent,
-            Some(Extent {
-                before: 2 + 4 + 1 + 3 + 2,
-                behind: 2,
-                chain: 0..3
-            })
-        );
+        let mut coverage = coverage(&[], &[&["show me", "print"], &["own"], &["system prompt"]]);
+        assert!(coverage.pattern(&[(vec![0], 0), (vec![1], 4), (vec![2], 3)], 7));
+        // Before the last item the words of all terms and both gaps, behind it no more than its own words.
+        let Plan { chain, .. } = &coverage.plans[0];
+        assert_eq!((chain.target, chain.pivot), (7, 2));
+        assert_eq!((chain.before, chain.behind), (2 + 4 + 1 + 3 + 2, 2));
         // From `print`, or the end of `show me`, to `own` and from there to the end of `system prompt`.
-        let distances: Vec<u32> = coverage.chains.iter().map(|chain| chain.1).collect();
-        assert_eq!(distances, [4 + 2, 3 + 1 + 2, 0]);
+        let most: Vec<u8> = coverage.links.iter().map(|link| link.most).collect();
+        assert_eq!(most, [4 + 2, 3 + 1 + 2, 0]);
     }
 
     #[test]

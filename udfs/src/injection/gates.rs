@@ -4,9 +4,7 @@
 //! read. The counts are thresholds for trying, nothing is decided by them alone.
 
 use super::decode::{SHORTEST_RUN, SPACED};
-use super::lexicon::Lexicon;
 use super::marks::{BLOCK, Marks};
-use super::tokens::LONG_WORD;
 
 /// What was counted in the original bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +78,7 @@ impl Dress {
     /// Takes over what only shows once styled letters are plain.
     pub(crate) fn add_folded(&mut self, folded: Self) {
         self.singles = folded.singles;
+        self.leet = self.leet.max(folded.leet);
         self.emphasis = self.emphasis.max(folded.emphasis);
         self.run |= folded.run;
     }
@@ -189,25 +188,8 @@ pub(crate) fn long_run(bytes: &[u8], from: usize, least: usize) -> Option<std::o
     None
 }
 
-/// Whether so many letters stand together that they may be several words, and are.
-pub(crate) fn has_long_word(text: &[u8], lexicon: &Lexicon) -> bool {
-    let mut from = 0;
-    while let Some(run) = long_run(text, from, LONG_WORD) {
-        from = run.end;
-        let words = &text[run];
-        let is_long = words
-            .split(|byte| !byte.is_ascii_lowercase())
-            .any(|letters| letters.len() >= LONG_WORD);
-        if is_long
-            && words
-                .split(|byte| !byte.is_ascii_alphanumeric())
-                .any(|word| word.len() >= LONG_WORD && !lexicon.divide(word).is_empty())
-        {
-            return true;
-        }
-    }
-    false
-}
+/// From this length on a word may be several written together.
+pub(crate) const LONG_WORD: usize = 20;
 
 #[cfg(test)]
 mod tests {

@@ -10,19 +10,17 @@ use std::sync::{LazyLock, OnceLock};
 use regex::bytes::Regex;
 
 use super::compile::{build_regex, builtin_file};
-use super::coverage::Extent;
 use super::decode::{self, Decoded};
 use super::fold::{Canon, bounded, fold, fold_ascii, fold_untracked};
-use super::gates::{Dress, has_long_word};
+use super::gates::Dress;
 use super::lexicon::Lexicon;
 use super::marks::{Marks, classify};
 use super::normalize::undo_leet;
-use super::scout::Scout;
 use super::search::{GUARD_REACH, Patterns, Search};
 use super::signature::{Signature, SignatureError, SignatureFile};
-use super::survey::{Asks, MARGIN, Survey};
+use super::survey::{Alarm, Stage, Survey};
 use super::verdict::{Hit, Role, Signals, Verdict, Via};
-use super::walk::{Alarm, Trail};
+use super::walk::Trail;
 
 /// Compiled signatures. Shared between threads; each thread scans with a [`Scratch`] of its own.
 #[derive(Debug)]
@@ -32,11 +30,11 @@ pub struct Matcher {
     /// Terms that begin with punctuation.
     pub(super) markers: Lexicon,
     pub(super) patterns: Patterns,
-    pub(super) scout: Scout,
-    pub(super) asks: Asks,
-    /// What each watch of the scout wakes.
+    /// Stage one for the signatures that speak for an attack, and for those that speak against it.
+    pub(super) stages: [Stage; 2],
+    /// What the chains of a survey wake.
     pub(super) targets: Vec<Target>,
-    /// Patterns that no watch can wake: each text is searched for them.
+    /// Patterns that nothing can wake: each text is searched for them.
     pub(super) open: Vec<u32>,
     pub(super) regexes: Vec<LazyRegex>,
     pub(super) signals: Vec<u32>,
@@ -59,7 +57,7 @@ impl Compiled {
 #[derive(Debug)]
 pub(super) enum Target {
     /// A pattern, in the words around.
-    Pattern(u32, Extent),
+    Pattern(u32),
     /// An expression, in the whole text.
     Regex(u32),
     /// The text read backwards.
@@ -96,8 +94,13 @@ struct Buffers {
 #[derive(Debug, Default)]
 struct Work {
     marks: Vec<Marks>,
+    /// A text whose words were written together.
+    split: Canon,
     trail: Trail,
     survey: Survey,
+    alarms: Vec<Alarm>,
+    /// The stage that raised them.
+    stage: usize,
     search: Search,
     /// For each pattern the number of the last part of a text that is searched for it.
     woken: Vec<u32>,
@@ -107,6 +110,10 @@ struct Work {
     /// Expressions woken by the text in work.
     regexes: Vec<u32>,
 }
+
+/// The numbers of the stages.
+const FINDING: usize = 0;
+const DISCOUNT: usize = 1;
 
 /// Words before a match that may belong to a term which speaks about it.
 const GUARD_WORDS: u32 = GUARD_REACH + 7;
@@ -184,20 +191,16 @@ impl Matcher {
         let mut dress = Dress::of(text.as_bytes(), &work.marks);
         let ascii = work.marks.iter().fold(0, |all, marks| all | marks.wide) == 0;
         if ascii {
-            self.scout
-                .look(text.as_bytes(), &work.marks, &mut work.trail);
-            if work.trail.alarms.is_empty() && self.open.is_empty() && dress.is_plain() {
+            self.look(text.as_bytes(), work, FINDING);
+            if work.alarms.is_empty() && self.open.is_empty() && dress.is_plain() {
                 return verdict;
             }
             fold_ascii(text, canon);
         } else {
             fold_untracked(text, canon, &mut verdict.signals);
             classify(&canon.text, &mut work.marks);
-            self.scout.look(&canon.text, &work.marks, &mut work.trail);
-            if work.trail.alarms.is_empty()
-                && self.open.is_empty()
-                && dress.is_plain()
-                && !canon.changed
+            self.look(&canon.text, work, FINDING);
+            if work.alarms.is_empty() && self.open.is_empty() && dress.is_plain() && !canon.changed
             {
                 return verdict;
             }
@@ -205,20 +208,52 @@ impl Matcher {
             // Now where each byte came from may matter.
             fold(text, canon, &mut Signals::default());
         }
-        let mut pass = Pass {
-            matcher: self,
-            work,
-            hits: &mut verdict.hits,
-            role,
-        };
-        pass.all(text, canon, buffers, dress, &mut verdict.signals);
+        let Verdict { hits, signals, .. } = verdict;
+        self.pass(work, hits, role)
+            .all(text, canon, buffers, dress, signals);
         if verdict.signals != Signals::default() {
             self.weigh_signals(verdict, text.len(), role);
+        }
+        if !verdict.hits.is_empty() {
+            // Only now it matters what speaks against an attack.
+            self.pass(work, &mut verdict.hits, role)
+                .view(canon, via(canon), DISCOUNT);
         }
         if !verdict.hits.is_empty() {
             verdict.conclude();
         }
         verdict
+    }
+
+    fn pass<'a>(&'a self, work: &'a mut Work, hits: &'a mut Vec<Hit>, role: Role) -> Pass<'a> {
+        Pass {
+            matcher: self,
+            work,
+            hits,
+            role,
+        }
+    }
+
+    /// Stage one: leaves in `work.alarms` what is worth a closer look in `text`, whose masks are `work.marks`.
+    fn look(&self, text: &[u8], work: &mut Work, stage: usize) {
+        let Work {
+            marks,
+            trail,
+            survey,
+            alarms,
+            ..
+        } = work;
+        work.stage = stage;
+        let stage = &self.stages[stage];
+        stage.gate.look(text, marks, trail);
+        alarms.clear();
+        survey.look(stage, trail, alarms);
+    }
+
+    /// What an alarm of `work.stage` wakes.
+    fn target(&self, stage: usize, alarm: &Alarm) -> &Target {
+        let chains = &self.stages[stage].asks.chains;
+        &self.targets[chains[alarm.chain as usize].target as usize]
     }
 
     fn weigh_signals(&self, verdict: &mut Verdict, length: usize, role: Role) {
@@ -265,14 +300,10 @@ impl Pass<'_> {
         dress: Dress,
         signals: &mut Signals,
     ) {
-        let via = if canon.changed {
-            Via::Normalized
-        } else {
-            Via::Plain
-        };
+        let via = via(canon);
         let (mut reversed, mut rotations) = (false, [None; 2]);
-        for alarm in &self.work.trail.alarms {
-            match &self.matcher.targets[alarm.watch as usize] {
+        for alarm in &self.work.alarms {
+            match self.matcher.target(self.work.stage, alarm) {
                 Target::Reversed => reversed = true,
                 Target::Rotated(shift) => rotations[usize::from(*shift == 26)] = Some(*shift),
                 _ => {}
@@ -280,16 +311,16 @@ impl Pass<'_> {
         }
         self.search_alarms(canon, via);
         if dress.emphasis > 0 && decode::join_split(canon, &mut buffers.view) {
-            self.view(&buffers.view, via);
+            self.view(&buffers.view, via, FINDING);
         }
         self.respelt(canon, &mut buffers.view, dress);
         if reversed {
             decode::reverse(canon, &mut buffers.view);
-            self.view(&buffers.view, Via::Reversed);
+            self.view(&buffers.view, Via::Reversed, FINDING);
         }
         for shift in rotations.into_iter().flatten() {
             decode::rotate(canon, &mut buffers.view, shift);
-            self.view(&buffers.view, Via::Rotated);
+            self.view(&buffers.view, Via::Rotated, FINDING);
         }
         self.encoded(text, canon, buffers, dress);
         if signals.tags > 0 || signals.variation_selectors > 3 {
@@ -299,7 +330,7 @@ impl Pass<'_> {
 
     /// Undoes leetspeak, spaced letters and concatenation.
     fn respelt(&mut self, canon: &Canon, view: &mut Canon, dress: Dress) {
-        if dress.leet > 1 || canon.changed {
+        if dress.leet > 1 {
             let ones: &[u8] = if canon.text.contains(&b'1') {
                 b"il"
             } else {
@@ -308,17 +339,40 @@ impl Pass<'_> {
             for one in ones {
                 copy(canon, view);
                 undo_leet(&mut view.text, *one);
-                if view.text != canon.text {
-                    self.view(view, Via::Leet);
+                if self.is_telling(&canon.text, &view.text) {
+                    self.view(view, Via::Leet, FINDING);
                 }
             }
         }
         if dress.is_spaced() && decode::join_spaced(canon, view) {
-            self.view(view, Via::Joined);
+            self.view(view, Via::Joined, FINDING);
         }
         if dress.joins > 0 && decode::join_quoted(canon, view) {
-            self.view(view, Via::Concatenated);
+            self.view(view, Via::Concatenated, FINDING);
         }
+    }
+
+    /// Whether some word that the vocabulary knows came to light in `view`, which is as long as `text`.
+    fn is_telling(&self, text: &[u8], view: &[u8]) -> bool {
+        let scout = &self.matcher.stages[FINDING].scout;
+        let is_word = |byte: &u8| byte.is_ascii_alphanumeric();
+        let mut from = 0;
+        while let Some(changed) = text[from..]
+            .iter()
+            .zip(&view[from..])
+            .position(|(a, b)| a != b)
+        {
+            let at = from + changed;
+            let start = view[..at].iter().rposition(|byte| !is_word(byte));
+            let start = start.map_or(0, |before| before + 1);
+            let end = view[at..].iter().position(|byte| !is_word(byte));
+            let end = end.map_or(view.len(), |length| at + length);
+            if end > start + 2 && scout.knows(&view[start..end]) {
+                return true;
+            }
+            from = end.max(at + 1);
+        }
+        false
     }
 
     /// Decodes what looks encoded.
@@ -329,10 +383,10 @@ impl Pass<'_> {
             decode::runs(bytes, decoded, |found, hex| {
                 self.decoded(found, inner, if hex { Via::Codes } else { Via::Base64 });
             });
-            if has_long_word(&canon.text, &self.matcher.lexicon) {
-                // Words written together are not seen by stage one.
-                self.work.trail.alarms.clear();
-                self.search_all(canon, Via::Joined);
+            if decode::split_long(canon, &self.matcher.lexicon, &mut self.work.split) {
+                let split = std::mem::take(&mut self.work.split);
+                self.search_view(&split, Via::Joined, FINDING);
+                self.work.split = split;
             }
         }
         if dress.escapes > 1 && decode::unescape(bytes, decoded, 2) {
@@ -379,29 +433,25 @@ impl Pass<'_> {
         }
         canon.source_len = decoded.end;
         canon.run = decoded.run;
-        self.view(canon, via);
+        self.view(canon, via, FINDING);
     }
 
     /// Matches another reading of the text.
-    fn view(&mut self, canon: &Canon, via: Via) {
-        let Work { marks, trail, .. } = &mut *self.work;
-        classify(&canon.text, marks);
-        self.matcher.scout.look(&canon.text, marks, trail);
-        if has_long_word(&canon.text, &self.matcher.lexicon) {
-            self.search_all(canon, via);
+    /// Words that are written together are divided first.
+    fn view(&mut self, canon: &Canon, via: Via, stage: usize) {
+        if decode::split_long(canon, &self.matcher.lexicon, &mut self.work.split) {
+            let split = std::mem::take(&mut self.work.split);
+            self.search_view(&split, via, stage);
+            self.work.split = split;
         } else {
-            self.search_alarms(canon, via);
+            self.search_view(canon, via, stage);
         }
     }
 
-    /// Searches for all patterns, where stage one cannot see the words.
-    fn search_all(&mut self, canon: &Canon, via: Via) {
-        self.work.live.clear();
-        self.work
-            .live
-            .extend(0..self.matcher.patterns.all.len() as u32);
-        self.search(canon, 0..canon.text.len(), via);
-        self.search_regexes(canon, via);
+    fn search_view(&mut self, canon: &Canon, via: Via, stage: usize) {
+        classify(&canon.text, &mut self.work.marks);
+        self.matcher.look(&canon.text, self.work, stage);
+        self.search_alarms(canon, via);
     }
 
     /// Searches for the patterns that stage one has woken, each in the words around, and for the expressions.
@@ -413,22 +463,21 @@ impl Pass<'_> {
             self.work.live.extend_from_slice(&matcher.open);
             part = 0..canon.text.len();
         }
-        self.work.survey.begin();
         self.next_part();
-        for at in 0..self.work.trail.alarms.len() {
-            let alarm = self.work.trail.alarms[at];
-            let Target::Pattern(pattern, extent) = &matcher.targets[alarm.watch as usize] else {
+        for at in 0..self.work.alarms.len() {
+            let alarm = self.work.alarms[at];
+            let Target::Pattern(pattern) = matcher.target(self.work.stage, &alarm) else {
                 continue;
             };
             let is_live = self.work.woken[*pattern as usize] == self.work.parts;
             if is_live && part.end >= canon.text.len()
                 || !self.is_open(matcher.patterns.all[*pattern as usize].signature)
-                || !self.is_chained(canon, alarm, extent)
             {
                 continue;
             }
-            let first = alarm.word.saturating_sub(extent.before + GUARD_WORDS);
-            let last = alarm.word + extent.behind + 1;
+            let chain = &matcher.stages[self.work.stage].asks.chains[alarm.chain as usize];
+            let first = alarm.word.saturating_sub(chain.before + GUARD_WORDS);
+            let last = alarm.word + chain.behind + 1;
             let mut around = self.work.trail.bytes(first, last);
             if first < OPENING {
                 around.start = 0;
@@ -462,20 +511,6 @@ impl Pass<'_> {
             woken.fill(0);
             *parts = 1;
         }
-    }
-
-    /// Whether all that a pattern asks for may be found around an alarm.
-    fn is_chained(&mut self, canon: &Canon, alarm: Alarm, extent: &Extent) -> bool {
-        let Work { survey, marks, .. } = &mut *self.work;
-        extent.chain.is_empty()
-            || extent.before > MARGIN
-            || extent.behind > MARGIN
-            || survey.allows(
-                &self.matcher.asks,
-                (canon.text.as_slice(), marks.as_slice()),
-                alarm,
-                extent.chain.clone(),
-            )
     }
 
     /// Whether a signature may still hit. Each counts once: a text full of one phrase must not fill memory.
@@ -518,11 +553,11 @@ impl Pass<'_> {
     fn search_regexes(&mut self, canon: &Canon, via: Via) {
         let matcher = self.matcher;
         self.work.regexes.clear();
-        for alarm in &self.work.trail.alarms {
-            if let Target::Regex(index) = matcher.targets[alarm.watch as usize]
-                && !self.work.regexes.contains(&index)
+        for alarm in &self.work.alarms {
+            if let Target::Regex(index) = matcher.target(self.work.stage, alarm)
+                && !self.work.regexes.contains(index)
             {
-                self.work.regexes.push(index);
+                self.work.regexes.push(*index);
             }
         }
         for at in 0..self.work.regexes.len() {
@@ -546,6 +581,15 @@ impl Pass<'_> {
             via,
             weight: self.matcher.signatures[signature as usize].weight(self.role),
         });
+    }
+}
+
+/// How the text as it stands was read.
+fn via(canon: &Canon) -> Via {
+    if canon.changed {
+        Via::Normalized
+    } else {
+        Via::Plain
     }
 }
 

@@ -1,23 +1,26 @@
-//! Stage one: which signatures could match a text, and where, decided from the beginnings of its words.
+//! Stage one: which words of a text patterns ask for.
 //!
-//! Each watch names one to three sets of words that must follow one another at no more than a known distance: a pattern's most telling
-//! items. the words of a text are walked once. A word is looked up by its first eight bytes: one bit for each hash answers
-//! most of them. A word that is known advances the watches that wait for it, 64 at a time: a set bit says that a watch has seen its
-//! first word, or its second behind the first. Bits are forgotten after as many words as a match can span, so that long texts wake no
-//! more watches than short ones. A watch that goes off is a place worth a closer look, no match.
+//! A pattern asks for items in order; an item is there where one of its words is, or a word behind another. A word is looked up by its
+//! first eight bytes: one bit for each hash answers most of them. A word that is known says which items it may belong to. Whether the
+//! items of a pattern follow one another is for the [`survey`](super::survey) to see.
 //!
 //! Here are the tables and how they are built; [`walk`](super::walk) walks a text.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::ops::Range;
 
 use foldhash::fast::FixedState;
 
-/// How a word shows itself: some of its first eight bytes, letters of ASCII in lower case.
+/// How a word shows itself: some of its first eight bytes, letters of ASCII in lower case, and the beginning of the word before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Probe {
     value: u64,
     /// The bytes that count; all of them where the word must be no longer than it is.
     mask: u64,
+    /// The first four bytes of the word before, if they matter.
+    before: Option<NonZeroU32>,
 }
 
 impl Probe {
@@ -26,6 +29,7 @@ impl Probe {
         Self {
             value: key(word),
             mask: u64::MAX,
+            before: None,
         }
     }
 
@@ -34,31 +38,23 @@ impl Probe {
         (stem.len() >= SHORTEST_STEM).then(|| Self {
             value: key(stem),
             mask: LENGTHS[stem.len().min(8)],
+            before: None,
         })
     }
 
-    /// Two neighbours, by four bytes of each; none if the last may go on before that.
-    pub(crate) fn pair(first: &[u8], last: &[u8]) -> Option<Self> {
-        let (stem, is_open) = last
-            .strip_suffix(b"*")
-            .map_or((last, false), |stem| (stem, true));
-        (!is_open || stem.len() >= 4).then(|| Self {
-            value: pair_key(key(first) as u32, key(stem)),
-            mask: u64::MAX,
-        })
+    /// The same behind a word that begins as `word` does in its first four bytes.
+    pub(crate) fn behind(self, word: &[u8]) -> Self {
+        let before = NonZeroU32::new(key(word) as u32);
+        Self { before, ..self }
     }
 
-    /// Whether the word is found.
+    /// Whether the word is found, whatever stands before it.
     pub(crate) fn finds(&self, word: &[u8]) -> bool {
-        self.matches(key(word))
+        self.before.is_none() && key(word) & self.mask == self.value
     }
 
     fn is_exact(&self) -> bool {
         self.mask == u64::MAX
-    }
-
-    fn matches(&self, key: u64) -> bool {
-        key & self.mask == self.value
     }
 }
 
@@ -71,11 +67,6 @@ pub(super) fn key(word: &[u8]) -> u64 {
     let length = word.len().min(8);
     bytes[..length].copy_from_slice(&word[..length]);
     (u64::from_le_bytes(bytes) | LOWER) & LENGTHS[length]
-}
-
-/// The key of a word and the one before, of which these are the first four bytes.
-pub(super) fn pair_key(before: u32, key: u64) -> u64 {
-    u64::from(before) | key << 32
 }
 
 /// Turns letters of ASCII to lower case, and other bytes to something that is the same in texts and in terms.
@@ -92,72 +83,55 @@ pub(super) static LENGTHS: [u64; 9] = {
     masks
 };
 
-/// What must be seen: words of each stage in order.
+/// Words and what they may belong to.
 #[derive(Debug)]
-pub(crate) struct Watch<'a> {
-    /// One to three sets of probes, by number.
-    pub(crate) stages: [&'a [u32]; STAGES],
-    pub(crate) count: usize,
-    /// Words from one stage to the next at most.
-    pub(crate) reach: u32,
-}
-
-/// Most stages of a watch.
-pub(crate) const STAGES: usize = 3;
-
-/// How long the two kinds of watches remember, in words. A watch that needs longer has one stage only.
-pub(super) const NEAR: u32 = 10;
-pub(crate) const FAR: u32 = 40;
-
-/// Stems by their first bytes, each with its range of steps.
-type Stems = HashMap<u32, Vec<(Probe, (u32, u32))>, FixedState>;
-
-/// Compiled watches.
-#[derive(Debug, Default)]
 pub(crate) struct Scout {
     /// One bit for each hash of a key that is known, and of a stem.
-    words: Vec<u64>,
-    stems: Vec<u64>,
-    /// Known keys with their steps, by hash; a key of zero is a free place.
+    words: Box<[u64; 1 << (WORD_BITS - 6)]>,
+    stems: Box<[u64; 1 << (STEM_BITS - 6)]>,
+    /// Known keys, by hash; a key of zero is a free place.
     exact: Vec<Exact>,
-    /// Stems by their first four bytes, or three.
-    by_four: Stems,
-    by_three: Stems,
-    steps: Vec<Step>,
-    /// Lanes of watches that remember shortly, then of those that remember long; each twice, for the two bits of a watch.
-    pub(super) near: usize,
-    far: usize,
-    /// The watch of each bit.
-    pub(super) watches: Vec<u32>,
+    /// Stems, those with the same first three bytes together, longer ones first.
+    all_stems: Vec<Stem>,
+    by_three: HashMap<u32, (u32, u32), FixedState>,
+    meanings: Vec<Meaning>,
+    /// The items of all meanings.
+    lanes: Vec<Lane>,
+    /// The items of a meaning behind a word; one bit for each hash of those that are known.
+    pairs: HashMap<Pair, Range<u32>, FixedState>,
+    pair_bits: Box<[u64; 1 << (PAIR_BITS - 6)]>,
+}
+
+/// The items that a word belongs to, alone and behind others.
+#[derive(Debug, Default, Clone)]
+struct Meaning {
+    alone: Range<u32>,
+    behind: Range<u32>,
+}
+
+/// A word before another.
+type Pair = (Option<NonZeroU32>, u32);
+
+/// Some of 64 items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lane {
+    pub(crate) number: u32,
+    /// The first four bytes of the word before, if they matter.
+    before: Option<NonZeroU32>,
+    pub(crate) bits: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Exact {
     key: u64,
-    steps: (u32, u32),
+    meaning: u32,
 }
 
-/// What a word does to 64 watches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Step {
-    pub(super) action: Action,
-    pub(super) lane: u16,
-    pub(super) bits: u64,
-}
-
-/// In the order in which one word does them, so that it serves one stage of a watch only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Action {
-    /// Watches of one stage go off.
-    Alarm,
-    /// Those that have seen their last stage but one go off.
-    Last,
-    /// Those that have seen the first of three stages see the second.
-    Second,
-    /// The last stage but one is seen.
-    Ready,
-    /// The first of three stages is seen.
-    First,
+#[derive(Debug, Clone, Copy)]
+struct Stem {
+    value: u64,
+    mask: u64,
+    meaning: u32,
 }
 
 fn exact_slot(key: u64) -> usize {
@@ -165,120 +139,143 @@ fn exact_slot(key: u64) -> usize {
 }
 
 fn stem_slot(short: u32) -> usize {
-    (u64::from(short).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - STEM_BITS)) as usize
+    (short.wrapping_mul(0x9E37_79B1) >> (32 - STEM_BITS)) as usize
 }
 
+fn pair_slot((before, meaning): Pair) -> usize {
+    let before = before.map_or(0, NonZeroU32::get);
+    let both = u64::from(before) << 32 | u64::from(meaning);
+    (both.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PAIR_BITS)) as usize
+}
+
+const PAIR_BITS: u32 = 15;
 const WORD_BITS: u32 = 16;
 const STEM_BITS: u32 = 14;
 
 impl Scout {
-    /// Compiles `watches`; their stages name `probes`, which all differ, by number.
-    pub(crate) fn new(probes: &[Probe], watches: &[Watch<'_>]) -> Self {
-        let far = watches.iter().filter(|watch| watch.is_far()).count();
+    /// Compiles `probes`, each with the item it belongs to.
+    pub(crate) fn new(probes: impl Iterator<Item = (Probe, u16)>) -> Self {
         let mut scout = Self {
-            words: vec![0; 1 << (WORD_BITS - 6)],
-            stems: vec![0; 1 << (STEM_BITS - 6)],
-            near: (watches.len() - far).div_ceil(64),
-            far: far.div_ceil(64),
-            ..Self::default()
+            words: Box::new([0; 1 << (WORD_BITS - 6)]),
+            stems: Box::new([0; 1 << (STEM_BITS - 6)]),
+            exact: Vec::new(),
+            all_stems: Vec::new(),
+            by_three: HashMap::default(),
+            meanings: Vec::new(),
+            lanes: Vec::new(),
+            pairs: HashMap::default(),
+            pair_bits: Box::new([0; 1 << (PAIR_BITS - 6)]),
         };
-        scout.watches = vec![0; scout.lanes() * 64];
-        let mut next = [0, scout.near * 2 * 64];
-        let mut steps: Vec<(u32, Step)> = Vec::new();
-        for (number, watch) in watches.iter().enumerate() {
-            let place = &mut next[usize::from(watch.is_far())];
-            scout.watches[*place] = number as u32;
-            let (lane, bits) = ((*place / 64) as u16, 1 << (*place % 64));
-            *place += 1;
-            let actions: &[Action] = match watch.count {
-                1 => &[Action::Alarm],
-                2 => &[Action::Ready, Action::Last],
-                _ => &[Action::First, Action::Second, Action::Last],
-            };
-            for (stage, action) in watch.stages.iter().zip(actions) {
-                let step = Step {
-                    action: *action,
-                    lane,
-                    bits,
-                };
-                steps.extend(stage.iter().map(|probe| (*probe, step)));
-            }
-        }
-        steps.sort_unstable_by_key(|(probe, step)| (*probe, step.action, step.lane));
-        scout.fill(probes, &steps);
+        // Whole words last, longer stems behind shorter ones.
+        let mut all: Vec<(Probe, u16)> = probes.collect();
+        all.sort_unstable_by_key(|(probe, item)| (probe.mask, probe.value, probe.before, *item));
+        let groups: Vec<&[(Probe, u16)]> = all
+            .chunk_by(|a, b| (a.0.mask, a.0.value) == (b.0.mask, b.0.value))
+            .collect();
+        let words = groups.partition_point(|group| !group[0].0.is_exact());
+        scout.add_stems(&groups[..words]);
+        scout.add_words(&groups[words..]);
         scout
     }
 
-    pub(super) fn lanes(&self) -> usize {
-        (self.near + self.far) * 2
+    /// Adds stems, shorter ones first: what a stem says, longer ones that begin with it say as well.
+    fn add_stems(&mut self, groups: &[&[(Probe, u16)]]) {
+        // No two stems have the same value: the bytes that do not count are zero, those that do are not.
+        let mut known: HashMap<u64, u32, FixedState> = HashMap::default();
+        for group in groups {
+            let Probe { value, mask, .. } = group[0].0;
+            let inherited = LENGTHS[SHORTEST_STEM..8]
+                .iter()
+                .rev()
+                .filter(|shorter| **shorter < mask)
+                .find_map(|shorter| known.get(&(value & shorter)));
+            let meaning = self.append(group, inherited.copied());
+            known.insert(value, meaning);
+            self.note_stem(value, mask);
+            self.all_stems.push(Stem {
+                value,
+                mask,
+                meaning,
+            });
+        }
+        self.all_stems
+            .sort_unstable_by_key(|stem| (three_of(stem.value), Reverse(stem.mask)));
+        let mut at = 0;
+        for group in self
+            .all_stems
+            .chunk_by(|a, b| three_of(a.value) == three_of(b.value))
+        {
+            let end = at + group.len() as u32;
+            self.by_three.insert(three_of(group[0].value), (at, end));
+            at = end;
+        }
     }
 
-    /// Builds the tables from the steps of all probes, in the order of probes.
-    fn fill(&mut self, probes: &[Probe], steps: &[(u32, Step)]) {
-        let mut stems: HashMap<Probe, (u32, u32), FixedState> = HashMap::default();
-        let mut exact = Vec::new();
-        for of_probe in steps.chunk_by(|a, b| a.0 == b.0) {
-            let probe = probes[of_probe[0].0 as usize];
-            if probe.is_exact() {
-                exact.push((probe.value, of_probe));
-            } else {
-                let range = self.append(of_probe.iter().map(|(_, step)| *step));
-                stems.insert(probe, range);
-                self.note_stem(probe, range);
+    fn add_words(&mut self, groups: &[&[(Probe, u16)]]) {
+        self.exact = vec![Exact::default(); (groups.len() * 2).next_power_of_two().max(64)];
+        for group in groups {
+            let key = group[0].0.value;
+            let inherited = self.stem_of(key);
+            let meaning = self.append(group, inherited);
+            let slot = exact_slot(key);
+            self.words[slot / 64] |= 1 << (slot % 64);
+            let last = self.exact.len() - 1;
+            let mut at = slot & last;
+            while self.exact[at].key != 0 {
+                at = (at + 1) & last;
             }
+            self.exact[at] = Exact { key, meaning };
         }
-        self.exact = vec![Exact::default(); (exact.len() * 2).next_power_of_two().max(64)];
-        let mut all = Vec::new();
-        for (key, of_probe) in exact {
-            // What a stem of the word does, the word does as well: it is looked up once.
-            all.clear();
-            all.extend(of_probe.iter().map(|(_, step)| *step));
-            for mask in &LENGTHS[SHORTEST_STEM..8] {
-                let stem = Probe {
-                    value: key & mask,
-                    mask: *mask,
-                };
-                if let Some((start, end)) = stems.get(&stem) {
-                    all.extend_from_slice(&self.steps[*start as usize..*end as usize]);
+    }
+
+    /// Appends a meaning: the items of `group` and what is inherited.
+    fn append(&mut self, group: &[(Probe, u16)], inherited: Option<u32>) -> u32 {
+        let mut lanes: Vec<Lane> = group
+            .iter()
+            .map(|(probe, item)| Lane {
+                number: u32::from(item / 64),
+                before: probe.before,
+                bits: 1 << (item % 64),
+            })
+            .collect();
+        if let Some(inherited) = inherited {
+            let Meaning { alone, behind } = &self.meanings[inherited as usize];
+            lanes.extend_from_slice(&self.lanes[alone.start as usize..behind.end as usize]);
+        }
+        lanes.sort_unstable_by_key(|lane| (lane.before, lane.number));
+        let start = self.lanes.len();
+        for lane in lanes {
+            match self.lanes[start..].last_mut() {
+                Some(last) if (last.before, last.number) == (lane.before, lane.number) => {
+                    last.bits |= lane.bits;
                 }
-            }
-            all.sort_unstable_by_key(|step| (step.action, step.lane));
-            let range = self.append(all.iter().copied());
-            self.note_exact(key, range);
-        }
-    }
-
-    /// Appends steps, in order, those of one action and lane as one.
-    fn append(&mut self, steps: impl Iterator<Item = Step>) -> (u32, u32) {
-        let start = self.steps.len();
-        for step in steps {
-            match self.steps[start..].last_mut() {
-                Some(last) if (last.action, last.lane) == (step.action, step.lane) => {
-                    last.bits |= step.bits;
-                }
-                _ => self.steps.push(step),
+                _ => self.lanes.push(lane),
             }
         }
-        (start as u32, self.steps.len() as u32)
-    }
-
-    fn note_exact(&mut self, key: u64, steps: (u32, u32)) {
-        let slot = exact_slot(key);
-        self.words[slot / 64] |= 1 << (slot % 64);
-        let last = self.exact.len() - 1;
-        let mut at = slot & last;
-        while self.exact[at].key != 0 {
-            at = (at + 1) & last;
+        let alone = self.lanes[start..].partition_point(|lane| lane.before.is_none());
+        let (start, middle, end) = (start, start + alone, self.lanes.len());
+        let meaning = self.meanings.len() as u32;
+        let mut from = middle;
+        for group in self.lanes[middle..].chunk_by(|a, b| a.before == b.before) {
+            let pair = (group[0].before, meaning);
+            let slot = pair_slot(pair);
+            self.pair_bits[slot / 64] |= 1 << (slot % 64);
+            self.pairs
+                .insert(pair, from as u32..(from + group.len()) as u32);
+            from += group.len();
         }
-        self.exact[at] = Exact { key, steps };
+        self.meanings.push(Meaning {
+            alone: start as u32..middle as u32,
+            behind: middle as u32..end as u32,
+        });
+        meaning
     }
 
-    fn note_stem(&mut self, probe: Probe, steps: (u32, u32)) {
-        let short = probe.value as u32;
-        if probe.mask >= LENGTHS[4] {
+    fn note_stem(&mut self, value: u64, mask: u64) {
+        let short = value as u32;
+        if mask >= LENGTHS[4] {
             let slot = stem_slot(short);
             self.stems[slot / 64] |= 1 << (slot % 64);
-            self.by_four.entry(short).or_default().push((probe, steps));
             return;
         }
         // Whatever the fourth byte is, or none.
@@ -286,53 +283,81 @@ impl Scout {
             let slot = stem_slot(short | u32::from(fourth) << 24);
             self.stems[slot / 64] |= 1 << (slot % 64);
         }
-        self.by_three.entry(short).or_default().push((probe, steps));
     }
 
     /// Whether a word may be known.
-    pub(super) fn is_likely(&self, key: u64, short: u32) -> bool {
-        let (word, stem) = (exact_slot(key), stem_slot(short));
+    #[inline]
+    pub(super) fn is_likely(&self, key: u64) -> bool {
+        let (word, stem) = (exact_slot(key), stem_slot(key as u32));
         (self.words[word / 64] >> (word % 64) | self.stems[stem / 64] >> (stem % 64)) & 1 == 1
     }
 
-    /// The steps of a word; for one that is known by a stem only, those of the stems one after another.
-    pub(super) fn steps_of(&self, key: u64, short: u32, mut take: impl FnMut(&[Step])) {
+    /// Whether a word belongs to any item.
+    pub(super) fn knows(&self, word: &[u8]) -> bool {
+        self.meaning_of(key(word)).is_some()
+    }
+
+    /// The meaning of a word.
+    pub(super) fn meaning_of(&self, key: u64) -> Option<u32> {
         let last = self.exact.len() - 1;
         let mut at = exact_slot(key) & last;
         loop {
             let place = &self.exact[at];
             if place.key == key {
-                return take(&self.steps[place.steps.0 as usize..place.steps.1 as usize]);
+                return Some(place.meaning);
             }
             if place.key == 0 {
-                break;
+                return self.stem_of(key);
             }
             at = (at + 1) & last;
         }
-        for stems in [
-            self.by_four.get(&short),
-            self.by_three.get(&(short & 0xFF_FFFF)),
-        ] {
-            for (probe, steps) in stems.into_iter().flatten() {
-                if probe.matches(key) {
-                    take(&self.steps[steps.0 as usize..steps.1 as usize]);
-                }
+    }
+
+    fn stem_of(&self, key: u64) -> Option<u32> {
+        let (start, end) = *self.by_three.get(&three_of(key))?;
+        self.all_stems[start as usize..end as usize]
+            .iter()
+            .find(|stem| key & stem.mask == stem.value)
+            .map(|stem| stem.meaning)
+    }
+
+    /// Calls `take` with the items that a word of this meaning belongs to behind a word that begins with `before`; a lane may come twice.
+    #[inline]
+    pub(super) fn items(&self, meaning: u32, before: u32, mut take: impl FnMut(&Lane)) {
+        let Meaning { alone, behind } = &self.meanings[meaning as usize];
+        for lane in &self.lanes[alone.start as usize..alone.end as usize] {
+            take(lane);
+        }
+        if !behind.is_empty() {
+            for lane in self.behind(meaning, before) {
+                take(lane);
             }
         }
     }
 
-    /// The lane of the first of three stages that belongs to a lane of the last but one.
-    pub(super) fn first_lane(&self, lane: usize) -> usize {
-        lane + if lane < self.near * 2 {
-            self.near
-        } else {
-            self.far
+    /// Whether a word of this meaning belongs to an item behind a word that begins with `before`.
+    pub(super) fn is_item(&self, meaning: u32, before: u32, item: u16) -> bool {
+        let Meaning { alone, behind } = &self.meanings[meaning as usize];
+        let number = u32::from(item / 64);
+        let is_there = |lane: &Lane| lane.number == number && lane.bits >> (item % 64) & 1 == 1;
+        self.lanes[alone.start as usize..alone.end as usize]
+            .iter()
+            .any(is_there)
+            || !behind.is_empty() && self.behind(meaning, before).iter().any(is_there)
+    }
+
+    #[inline]
+    fn behind(&self, meaning: u32, before: u32) -> &[Lane] {
+        let pair = (NonZeroU32::new(before), meaning);
+        let slot = pair_slot(pair);
+        if self.pair_bits[slot / 64] >> (slot % 64) & 1 == 0 {
+            return &[];
         }
+        let range = self.pairs.get(&pair).cloned().unwrap_or_default();
+        &self.lanes[range.start as usize..range.end as usize]
     }
 }
 
-impl Watch<'_> {
-    fn is_far(&self) -> bool {
-        self.reach > NEAR
-    }
+fn three_of(key: u64) -> u32 {
+    key as u32 & 0xFF_FFFF
 }

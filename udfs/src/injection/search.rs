@@ -117,7 +117,7 @@ impl Search {
             reading,
             ..
         } = self;
-        words.cut(canon, part, lexicons.0, lexicons.1);
+        words.cut(canon, part, lexicons.1);
         // Only what the text before has touched is reset.
         for event in events.drain(..) {
             heads[usize::from(event.class)] = (NONE, NONE);

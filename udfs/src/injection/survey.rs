@@ -1,134 +1,322 @@
 //! Between the stages: whether all that a pattern asks for is there, in order and near enough.
 //!
-//! Watches look for the most telling items of a pattern. Where one goes off, a survey looks for all items of all patterns: one more walk
-//! over the words, and one bit for each item and two words of the neighbourhood. A pattern whose items cannot be chained by their bits
-//! is not searched for.
+//! Of the items of a pattern two are looked for first, such that one seldom follows the other. Each word that is of a first item sets the
+//! bit of its pair, to be forgotten after some words; each word that is of a second item asks for the bits of its pairs. Where a bit is
+//! set, the words around are compared with all items of the patterns behind it. What remains is searched for.
 
-use super::marks::Marks;
 use super::scout::Scout;
-use super::walk::{Alarm, Trail};
+use super::walk::{Trail, Word};
 
-/// What patterns ask for: items, each with the greatest distance in words to the next.
+/// Stage one for some signatures.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// The words of pairs: what asks for a bit is an item below [`BITS`], what sets it is one above.
+    pub(crate) gate: Scout,
+    /// The words of all items.
+    pub(crate) scout: Scout,
+    pub(crate) asks: Asks,
+}
+
+/// What patterns ask for.
 #[derive(Debug, Default)]
 pub(crate) struct Asks {
-    /// Goes off for each item of a pattern.
-    pub(crate) items: Scout,
-    pub(crate) count: usize,
-    /// Items with their distances, of all patterns.
-    pub(crate) chains: Vec<(u32, u32)>,
+    /// Grouped by the bits of their pairs.
+    pub(crate) chains: Vec<Chain>,
+    /// For each bit the range of its chains.
+    pub(crate) by_bit: Vec<(u32, u32)>,
+    pub(crate) links: Vec<Link>,
 }
 
-/// The items seen, kept from text to text for their memory.
+/// The items of a pattern, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chain {
+    /// What to do where the items are found.
+    pub(crate) target: u32,
+    pub(crate) links: (u32, u32),
+    /// The link that is the second of the pair.
+    pub(crate) pivot: u32,
+    /// Places before and behind that link which a match may reach to.
+    pub(crate) before: u32,
+    pub(crate) behind: u32,
+}
+
+/// An item, and the least and greatest distance to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) item: u16,
+    pub(crate) least: u8,
+    pub(crate) most: u8,
+}
+
+/// Where a chain is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    pub(crate) chain: u32,
+    /// Number of the word that is its pivot.
+    pub(crate) word: u32,
+}
+
+/// Lanes of 64 bits: for pairs whose words are near, for those that may be far, and for chains without a pair, whose bits are always set.
+pub(crate) const NEAR_LANES: usize = 12;
+pub(crate) const FAR_LANES: usize = 4;
+pub(crate) const SET_LANES: usize = 8;
+const LANES: usize = NEAR_LANES + FAR_LANES + SET_LANES;
+pub(crate) const BITS: u16 = 64 * LANES as u16;
+
+/// For how many places bits are remembered at least; at most twice as long.
+pub(crate) const NEAR: u32 = 10;
+pub(crate) const FAR: u32 = 64;
+
+/// Most places between the items of a chain.
+pub(crate) const SPAN: u32 = 120;
+
+/// Kept from text to text for its memory.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    trail: Trail,
-    is_done: bool,
-    /// The stretch of words whose items are in `places`.
-    stretch: Option<u32>,
-    /// For each item where it was seen: a bit for [`STEP`] words.
-    places: Vec<u64>,
-    touched: Vec<u32>,
+    /// What the words mean, as far as somebody asked.
+    meanings: Vec<Option<Option<u32>>>,
 }
 
-/// Words that share one bit of a place.
-const STEP: u32 = 2;
-/// Alarms in so many words are judged by the same bits.
-const STRETCH: u32 = 64;
-/// Words before and behind a stretch that have bits as well: as many as make 64 bits in all.
-pub(crate) const MARGIN: u32 = 32;
+/// The bits set lately.
+#[derive(Debug)]
+struct Memory {
+    now: [u64; LANES],
+    before: [u64; LANES],
+    times: [u32; 2],
+}
+
+impl Memory {
+    fn new() -> Self {
+        let mut now = [0; LANES];
+        now[NEAR_LANES + FAR_LANES..].fill(u64::MAX);
+        Self {
+            now,
+            before: [0; LANES],
+            times: [0; 2],
+        }
+    }
+
+    /// Forgets what was set too long before `position`.
+    fn forget(&mut self, position: u32) {
+        let kinds = [
+            (NEAR, 0..NEAR_LANES),
+            (FAR, NEAR_LANES..NEAR_LANES + FAR_LANES),
+        ];
+        for (time, (memory, lanes)) in self.times.iter_mut().zip(kinds) {
+            let passed = position / memory - *time;
+            if passed == 0 {
+                continue;
+            }
+            *time += passed;
+            if passed == 1 {
+                self.before[lanes.clone()].copy_from_slice(&self.now[lanes.clone()]);
+            } else {
+                self.before[lanes.clone()].fill(0);
+            }
+            self.now[lanes].fill(0);
+        }
+    }
+}
 
 impl Survey {
-    /// Begins with another text.
-    pub(crate) fn begin(&mut self) {
-        self.is_done = false;
-        self.stretch = None;
+    /// Writes to `alarms` where the chains are whole in a text whose words are in `trail`.
+    pub(crate) fn look(&mut self, stage: &Stage, trail: &Trail, alarms: &mut Vec<Alarm>) {
+        self.meanings.clear();
+        let mut memory = Memory::new();
+        for at in &trail.likely {
+            let at = *at as usize;
+            let word = &trail.words[at];
+            let Some(meaning) = stage.gate.meaning_of(word.key) else {
+                continue;
+            };
+            memory.forget(word.position);
+            stage.gate.items(meaning, trail.before(at), |lane| {
+                let number = lane.number as usize;
+                if let Some(now) = number
+                    .checked_sub(LANES)
+                    .and_then(|lane| memory.now.get_mut(lane))
+                {
+                    *now |= lane.bits;
+                } else {
+                    let asked = lane.bits & (memory.now[number] | memory.before[number]);
+                    bits(asked, |bit| {
+                        self.pair(stage, trail, at, number * 64 + bit, alarms);
+                    });
+                }
+            });
+        }
     }
 
-    /// Whether the items of `chain` may follow one another around an alarm in `text`, whose masks are `marks`.
-    pub(crate) fn allows(
+    /// Compares the words around `at` with the chains behind a bit.
+    fn pair(
         &mut self,
-        asks: &Asks,
-        text: (&[u8], &[Marks]),
-        alarm: Alarm,
-        chain: std::ops::Range<u32>,
-    ) -> bool {
-        if !self.is_done {
-            asks.items.look(text.0, text.1, &mut self.trail);
-            self.places.resize(asks.count, 0);
-            self.is_done = true;
+        stage: &Stage,
+        trail: &Trail,
+        at: usize,
+        bit: usize,
+        alarms: &mut Vec<Alarm>,
+    ) {
+        let (start, end) = stage.asks.by_bit[bit];
+        for number in start..end {
+            let chain = &stage.asks.chains[number as usize];
+            let links = &stage.asks.links[chain.links.0 as usize..chain.links.1 as usize];
+            let pivot = chain.pivot as usize;
+            if self.is_item(stage, trail, at, links[pivot].item)
+                && self.is_led_to(stage, trail, at, &links[..pivot])
+                && self.is_followed(stage, trail, at, &links[pivot..])
+            {
+                alarms.push(Alarm {
+                    chain: number,
+                    word: trail.words[at].number,
+                });
+            }
         }
-        let stretch = alarm.word / STRETCH;
-        if self.stretch != Some(stretch) {
-            self.note(stretch);
-        }
-        self.is_chained(&asks.chains[chain.start as usize..chain.end as usize])
     }
 
-    fn note(&mut self, stretch: u32) {
-        for item in self.touched.drain(..) {
-            self.places[item as usize] = 0;
-        }
-        let first = (stretch * STRETCH).saturating_sub(MARGIN);
-        let end = (stretch * STRETCH).saturating_add(STRETCH + MARGIN);
-        let alarms = &self.trail.alarms;
-        let begin = alarms.partition_point(|alarm| alarm.word < first);
-        for alarm in alarms[begin..].iter().take_while(|alarm| alarm.word < end) {
-            self.places[alarm.watch as usize] |= 1_u64.rotate_left(alarm.word / STEP);
-            self.touched.push(alarm.watch);
-        }
-        self.stretch = Some(stretch);
-    }
-
-    fn is_chained(&self, chain: &[(u32, u32)]) -> bool {
-        let mut reach = u64::MAX;
-        for (item, distance) in chain {
-            let mut here = self.places[*item as usize] & reach;
-            if here == 0 {
+    /// Whether `links` are there before word `at`, in order.
+    fn is_led_to(&mut self, stage: &Stage, trail: &Trail, at: usize, links: &[Link]) -> bool {
+        let from = trail.words[at].position;
+        let mut reached: u128 = 1;
+        for link in links.iter().rev() {
+            let allowed = spread(reached, link);
+            reached = 0;
+            for index in (0..=at).rev() {
+                let distance = from - trail.words[index].position;
+                if distance > SPAN || allowed >> distance == 0 {
+                    break;
+                }
+                if allowed >> distance & 1 == 1 && self.is_item(stage, trail, index, link.item) {
+                    reached |= 1 << distance;
+                }
+            }
+            if reached == 0 {
                 return false;
             }
-            // Places up to `distance` words further on, rounded up.
-            let mut steps = (distance / STEP + 1).min(63);
-            let mut width = 1;
-            while steps > 0 {
-                let shift = width.min(steps);
-                here |= here.rotate_left(shift);
-                steps -= shift;
-                width += shift;
-            }
-            reach = here;
         }
         true
+    }
+
+    /// Whether `links`, of which the first is at word `at`, follow one another.
+    fn is_followed(&mut self, stage: &Stage, trail: &Trail, at: usize, links: &[Link]) -> bool {
+        let from = trail.words[at].position;
+        let mut reached: u128 = 1;
+        for pair in links.windows(2) {
+            let allowed = spread(reached, &pair[0]);
+            reached = 0;
+            for index in at..trail.words.len() {
+                let distance = trail.words[index].position - from;
+                if distance > SPAN || allowed >> distance == 0 {
+                    break;
+                }
+                if allowed >> distance & 1 == 1 && self.is_item(stage, trail, index, pair[1].item) {
+                    reached |= 1 << distance;
+                }
+            }
+            if reached == 0 {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn is_item(&mut self, stage: &Stage, trail: &Trail, at: usize, item: u16) -> bool {
+        if self.meanings.is_empty() {
+            self.meanings.resize(trail.words.len(), None);
+        }
+        let word: &Word = &trail.words[at];
+        let meaning = self.meanings[at].get_or_insert_with(|| stage.scout.meaning_of(word.key));
+        meaning.is_some_and(|meaning| stage.scout.is_item(meaning, trail.before(at), item))
+    }
+}
+
+/// The distances of the next item, given those of one.
+fn spread(reached: u128, link: &Link) -> u128 {
+    let mut allowed = reached << link.least;
+    let mut steps = u32::from(link.most - link.least);
+    let mut width = 1;
+    while steps > 0 {
+        let shift = width.min(steps);
+        allowed |= allowed << shift;
+        steps -= shift;
+        width += shift;
+    }
+    allowed
+}
+
+fn bits(mut mask: u64, mut take: impl FnMut(usize)) {
+    while mask != 0 {
+        take(mask.trailing_zeros() as usize);
+        mask &= mask - 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::scout::Probe;
     use super::*;
+
+    const WORDS: [&str; 3] = ["one", "two", "three"];
+
+    /// The places at which a chain of three items is whole, two and four places apart at most, the second behind the first a pair.
+    fn alarms(places: &[(usize, u32)], marker: bool) -> Vec<u32> {
+        let link = |item, least, most| Link { item, least, most };
+        let mut by_bit = vec![(0, 0); usize::from(BITS)];
+        by_bit[5] = (0, 1);
+        let word = |item: usize| Probe::word(WORDS[item].as_bytes());
+        let stage = Stage {
+            gate: Scout::new([(word(0), BITS + 5), (word(1), 5)].into_iter()),
+            scout: Scout::new((0..3).map(|item| (word(item), item as u16))),
+            asks: Asks {
+                chains: vec![Chain {
+                    target: 0,
+                    links: (0, 3),
+                    pivot: 1,
+                    before: 0,
+                    behind: 0,
+                }],
+                by_bit,
+                links: vec![link(0, 1, 2), link(1, u8::from(!marker), 4), link(2, 0, 0)],
+            },
+        };
+        let mut trail = Trail::default();
+        trail.likely.extend(0..places.len() as u32);
+        trail.words.extend(places.iter().map(|(item, place)| Word {
+            key: super::super::scout::key(WORDS[*item].as_bytes()),
+            number: *place,
+            position: *place,
+        }));
+        let (mut survey, mut alarms) = (Survey::default(), Vec::new());
+        survey.look(&stage, &trail, &mut alarms);
+        alarms.iter().map(|alarm| alarm.word).collect()
+    }
 
     #[test]
     fn items_must_follow_one_another_in_order_and_near() {
-        let chained = |places: &[(u32, u32)]| {
-            let mut survey = Survey {
-                places: vec![0; 2],
-                ..Survey::default()
-            };
-            survey.trail.alarms = places
-                .iter()
-                .map(|(watch, word)| Alarm {
-                    watch: *watch,
-                    word: *word,
-                })
-                .collect();
-            survey.note(places[0].1 / STRETCH);
-            survey.is_chained(&[(0, 4), (1, 0)])
-        };
-        assert!(chained(&[(0, 10), (1, 14)]));
-        assert!(chained(&[(0, 63), (1, 66)]));
-        assert!(chained(&[(0, 127), (1, 131)]));
-        assert!(!chained(&[(0, 10), (1, 30)]));
-        assert!(!chained(&[(1, 10), (0, 16)]));
-        assert!(!chained(&[(0, 10)]));
-        // Too far away to be seen from the stretch.
-        assert!(!chained(&[(0, 10), (1, 64 + 32)]));
+        for begin in 0..300 {
+            assert_eq!(
+                alarms(&[(0, begin), (1, begin + 2), (2, begin + 6)], false),
+                [begin + 2]
+            );
+            for apart in [
+                [(0, 0), (1, 3), (2, 6)],
+                [(0, 0), (1, 2), (2, 7)],
+                [(2, 0), (1, 2), (0, 6)],
+            ] {
+                let places = apart.map(|(item, place)| (item, begin + place));
+                assert_eq!(alarms(&places, false), [0; 0], "{places:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_marker_stands_at_the_place_of_the_next_word() {
+        assert_eq!(alarms(&[(0, 7), (1, 8), (2, 8)], true), [8]);
+        assert_eq!(alarms(&[(0, 7), (1, 8), (2, 8)], false), [0; 0]);
+    }
+
+    #[test]
+    fn each_second_of_a_pair_is_told() {
+        let places = [(0, 9), (1, 10), (1, 11), (2, 12), (1, 300), (2, 301)];
+        assert_eq!(alarms(&places, false), [10, 11]);
     }
 }

@@ -67,15 +67,8 @@ fn sort(letter: char) -> Sort {
 }
 
 impl Words {
-    /// Cuts a part of `canon` into words, words written together into those that `lexicon` knows; `markers` finds terms that begin
-    /// with punctuation. The last word is read to its end.
-    pub(crate) fn cut(
-        &mut self,
-        canon: &Canon,
-        part: Range<usize>,
-        lexicon: &Lexicon,
-        markers: &Lexicon,
-    ) {
+    /// Cuts a part of `canon` into words; `markers` finds terms that begin with punctuation. The last word is read to its end.
+    pub(crate) fn cut(&mut self, canon: &Canon, part: Range<usize>, markers: &Lexicon) {
         self.text.clear();
         self.tokens.clear();
         self.markers.clear();
@@ -86,9 +79,8 @@ impl Words {
             let (sort, width) = sort_at(bytes, at);
             match sort {
                 Sort::Letter => {
-                    let end = self.word(bytes, at, position);
-                    position += 1 + self.split_long(lexicon);
-                    at = end;
+                    at = self.word(bytes, at, position);
+                    position += 1;
                 }
                 Sort::Sign => {
                     self.start_token(at, at + width, position);
@@ -144,39 +136,6 @@ impl Words {
             token.to = at as u32;
         }
         at
-    }
-
-    /// Cuts the last word where it is long enough to be several. Gives how many words more there are now.
-    fn split_long(&mut self, lexicon: &Lexicon) -> u32 {
-        let Some(whole) = self.tokens.last().copied() else {
-            return 0;
-        };
-        let word = &self.text[whole.start as usize..];
-        // Signs inside the word would shift the offsets; such a word stays whole.
-        if word.len() < LONG_WORD
-            || word.len() != (whole.to - whole.from) as usize
-            || !word.is_ascii()
-        {
-            return 0;
-        }
-        let word = word.to_vec();
-        let cuts = lexicon.divide(&word);
-        if cuts.is_empty() {
-            return 0;
-        }
-        self.tokens.pop();
-        self.text.truncate(whole.start as usize);
-        let mut more = 0;
-        for cut in cuts {
-            self.start_token(
-                whole.from as usize + cut.start,
-                whole.from as usize + cut.end,
-                whole.position + more,
-            );
-            self.text.extend_from_slice(&word[cut]);
-            more += 1;
-        }
-        more - 1
     }
 
     /// Looks at a separator; gives by how many words it widens the distance.
@@ -277,9 +236,6 @@ impl Words {
     }
 }
 
-/// From this length on a word may be several written together.
-pub(crate) const LONG_WORD: usize = 20;
-
 pub(crate) fn sort_at(bytes: &[u8], at: usize) -> (Sort, usize) {
     let byte = bytes[at];
     if byte.is_ascii() {
@@ -356,8 +312,7 @@ pub(crate) struct Canonical {
 impl Canonical {
     /// The words of a folded term.
     pub(crate) fn write(&mut self, term: &Canon) -> &[u8] {
-        self.words
-            .cut(term, 0..term.text.len(), &self.none, &self.none);
+        self.words.cut(term, 0..term.text.len(), &self.none);
         if term.text.ends_with(b"*") {
             self.words.text.push(b'*');
         }
@@ -378,7 +333,6 @@ mod tests {
         words.cut(
             &canon,
             0..canon.text.len(),
-            &Lexicon::default(),
             &Lexicon::new(vec![(b"<!--", 9)], &[]),
         );
         words
