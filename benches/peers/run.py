@@ -76,7 +76,7 @@ def main() -> None:
         case "functions":
             sound = compare_queries.functions(harness, given.rows, given.engines)
         case "callers":
-            compare_callers.run(harness, given.few, given.many, given.rows)
+            sound = compare_callers.run(harness, given.few, given.many, given.rows)
         case "signatures":
             sound = compare_signatures.run(harness, given.megabytes, given.text)
     sys.exit(0 if sound else 1)

@@ -11,7 +11,8 @@ use foldhash::fast::FixedState;
 use super::lexicon::Class;
 use super::scout::{Probe, Scout};
 use super::survey::{
-    Asks, BITS, Chain, FAR, FAR_LANES, Link, NEAR, NEAR_LANES, SET_LANES, SPAN, Stage,
+    Asks, BITS, Chain, FAR, FAR_LANES, FIRST_ITEM, FIRST_LANE, Link, NEAR, NEAR_LANES, SET_LANES,
+    SPAN, Stage,
 };
 use super::tokens::{Sort, sort_at};
 
@@ -423,25 +424,19 @@ impl Coverage {
             .collect();
         items.sort_unstable();
         let mut numbers = vec![0; self.items.len()];
-        for (number, (_, item)) in (0_u16..).zip(&items) {
+        for (number, (_, item)) in (FIRST_ITEM..).zip(&items) {
             numbers[*item] = number;
         }
         for link in &mut asks.links {
             link.item = numbers[usize::from(link.item)];
         }
-        let probe = |number: &u32, item: u16| (self.probes[*number as usize], item);
-        let of = |item: usize| self.items[item].probes.iter();
+        ends.extend(items.iter().map(|(_, item)| (*item as u16, numbers[*item])));
+        let probes = ends.iter().flat_map(|(item, number)| {
+            let probes = self.items[usize::from(*item)].probes.iter();
+            probes.map(|probe| (self.probes[*probe as usize], *number))
+        });
         Stage {
-            gate: Scout::new(
-                ends.iter().flat_map(|(item, bit)| {
-                    of(usize::from(*item)).map(|number| probe(number, *bit))
-                }),
-            ),
-            scout: Scout::new(
-                items
-                    .iter()
-                    .flat_map(|(_, item)| of(*item).map(|number| probe(number, numbers[*item]))),
-            ),
+            scout: Scout::new(probes, FIRST_LANE),
             asks,
         }
     }

@@ -245,7 +245,7 @@ impl Matcher {
         } = work;
         work.stage = stage;
         let stage = &self.stages[stage];
-        stage.gate.look(text, marks, trail);
+        stage.scout.look(text, marks, trail);
         alarms.clear();
         survey.look(stage, trail, alarms);
     }

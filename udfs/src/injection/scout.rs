@@ -94,22 +94,27 @@ pub(crate) struct Scout {
     /// Stems, those with the same first three bytes together, longer ones first.
     all_stems: Vec<Stem>,
     by_three: HashMap<u32, (u32, u32), FixedState>,
-    meanings: Vec<Meaning>,
     /// The items of all meanings.
     lanes: Vec<Lane>,
+    /// Lanes below this one are taken by themselves.
+    first: u32,
     /// The items of a meaning behind a word; one bit for each hash of those that are known.
     pairs: HashMap<Pair, Range<u32>, FixedState>,
     pair_bits: Box<[u64; 1 << (PAIR_BITS - 6)]>,
 }
 
-/// The items that a word belongs to, alone and behind others.
-#[derive(Debug, Default, Clone)]
-struct Meaning {
-    alone: Range<u32>,
-    behind: Range<u32>,
+/// The items that a word belongs to: where their lanes begin, how many it belongs to alone and how many behind others. The default is
+/// that of an unknown word.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Meaning {
+    start: u32,
+    /// Lanes below [`Scout::first`] come first.
+    first: u8,
+    alone: u8,
+    behind: u16,
 }
 
-/// A word before another.
+/// A word before another, by where the lanes of that begin.
 type Pair = (Option<NonZeroU32>, u32);
 
 /// Some of 64 items.
@@ -124,14 +129,14 @@ pub(crate) struct Lane {
 #[derive(Debug, Default, Clone, Copy)]
 struct Exact {
     key: u64,
-    meaning: u32,
+    meaning: Meaning,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Stem {
     value: u64,
     mask: u64,
-    meaning: u32,
+    meaning: Meaning,
 }
 
 fn exact_slot(key: u64) -> usize {
@@ -153,15 +158,15 @@ const WORD_BITS: u32 = 16;
 const STEM_BITS: u32 = 14;
 
 impl Scout {
-    /// Compiles `probes`, each with the item it belongs to.
-    pub(crate) fn new(probes: impl Iterator<Item = (Probe, u16)>) -> Self {
+    /// Compiles `probes`, each with the item it belongs to. The lanes below `first` can be asked for by themselves.
+    pub(crate) fn new(probes: impl Iterator<Item = (Probe, u16)>, first: u32) -> Self {
         let mut scout = Self {
+            first,
             words: Box::new([0; 1 << (WORD_BITS - 6)]),
             stems: Box::new([0; 1 << (STEM_BITS - 6)]),
             exact: Vec::new(),
             all_stems: Vec::new(),
             by_three: HashMap::default(),
-            meanings: Vec::new(),
             lanes: Vec::new(),
             pairs: HashMap::default(),
             pair_bits: Box::new([0; 1 << (PAIR_BITS - 6)]),
@@ -181,7 +186,7 @@ impl Scout {
     /// Adds stems, shorter ones first: what a stem says, longer ones that begin with it say as well.
     fn add_stems(&mut self, groups: &[&[(Probe, u16)]]) {
         // No two stems have the same value: the bytes that do not count are zero, those that do are not.
-        let mut known: HashMap<u64, u32, FixedState> = HashMap::default();
+        let mut known: HashMap<u64, Meaning, FixedState> = HashMap::default();
         for group in groups {
             let Probe { value, mask, .. } = group[0].0;
             let inherited = LENGTHS[SHORTEST_STEM..8]
@@ -212,7 +217,7 @@ impl Scout {
     }
 
     fn add_words(&mut self, groups: &[&[(Probe, u16)]]) {
-        self.exact = vec![Exact::default(); (groups.len() * 2).next_power_of_two().max(64)];
+        self.exact = vec![Exact::default(); (groups.len() * 4 / 3).next_power_of_two().max(64)];
         for group in groups {
             let key = group[0].0.value;
             let inherited = self.stem_of(key);
@@ -229,7 +234,7 @@ impl Scout {
     }
 
     /// Appends a meaning: the items of `group` and what is inherited.
-    fn append(&mut self, group: &[(Probe, u16)], inherited: Option<u32>) -> u32 {
+    fn append(&mut self, group: &[(Probe, u16)], inherited: Option<Meaning>) -> Meaning {
         let mut lanes: Vec<Lane> = group
             .iter()
             .map(|(probe, item)| Lane {
@@ -239,8 +244,9 @@ impl Scout {
             })
             .collect();
         if let Some(inherited) = inherited {
-            let Meaning { alone, behind } = &self.meanings[inherited as usize];
-            lanes.extend_from_slice(&self.lanes[alone.start as usize..behind.end as usize]);
+            let start = inherited.start as usize;
+            let count = usize::from(inherited.alone) + usize::from(inherited.behind);
+            lanes.extend_from_slice(&self.lanes[start..start + count]);
         }
         lanes.sort_unstable_by_key(|lane| (lane.before, lane.number));
         let start = self.lanes.len();
@@ -253,22 +259,22 @@ impl Scout {
             }
         }
         let alone = self.lanes[start..].partition_point(|lane| lane.before.is_none());
-        let (start, middle, end) = (start, start + alone, self.lanes.len());
-        let meaning = self.meanings.len() as u32;
-        let mut from = middle;
-        for group in self.lanes[middle..].chunk_by(|a, b| a.before == b.before) {
-            let pair = (group[0].before, meaning);
+        let mut from = start + alone;
+        for group in self.lanes[from..].chunk_by(|a, b| a.before == b.before) {
+            let pair = (group[0].before, start as u32);
             let slot = pair_slot(pair);
             self.pair_bits[slot / 64] |= 1 << (slot % 64);
-            self.pairs
-                .insert(pair, from as u32..(from + group.len()) as u32);
-            from += group.len();
+            let end = from + group.len();
+            self.pairs.insert(pair, from as u32..end as u32);
+            from = end;
         }
-        self.meanings.push(Meaning {
-            alone: start as u32..middle as u32,
-            behind: middle as u32..end as u32,
-        });
-        meaning
+        let lanes = &self.lanes[start..start + alone];
+        Meaning {
+            start: start as u32,
+            first: lanes.partition_point(|lane| lane.number < self.first) as u8,
+            alone: alone as u8,
+            behind: (self.lanes.len() - start - alone) as u16,
+        }
     }
 
     fn note_stem(&mut self, value: u64, mask: u64) {
@@ -294,26 +300,27 @@ impl Scout {
 
     /// Whether a word belongs to any item.
     pub(super) fn knows(&self, word: &[u8]) -> bool {
-        self.meaning_of(key(word)).is_some()
+        self.meaning_of(key(word)) != Meaning::default()
     }
 
     /// The meaning of a word.
-    pub(super) fn meaning_of(&self, key: u64) -> Option<u32> {
+    #[inline]
+    pub(super) fn meaning_of(&self, key: u64) -> Meaning {
         let last = self.exact.len() - 1;
         let mut at = exact_slot(key) & last;
         loop {
             let place = &self.exact[at];
             if place.key == key {
-                return Some(place.meaning);
+                return place.meaning;
             }
             if place.key == 0 {
-                return self.stem_of(key);
+                return self.stem_of(key).unwrap_or_default();
             }
             at = (at + 1) & last;
         }
     }
 
-    fn stem_of(&self, key: u64) -> Option<u32> {
+    fn stem_of(&self, key: u64) -> Option<Meaning> {
         let (start, end) = *self.by_three.get(&three_of(key))?;
         self.all_stems[start as usize..end as usize]
             .iter()
@@ -321,36 +328,40 @@ impl Scout {
             .map(|stem| stem.meaning)
     }
 
-    /// Calls `take` with the items that a word of this meaning belongs to behind a word that begins with `before`; a lane may come twice.
+    /// Calls `take` with the items in the first lanes that a word of this meaning belongs to behind a word that begins with `before`; a
+    /// lane may come twice.
     #[inline]
-    pub(super) fn items(&self, meaning: u32, before: u32, mut take: impl FnMut(&Lane)) {
-        let Meaning { alone, behind } = &self.meanings[meaning as usize];
-        for lane in &self.lanes[alone.start as usize..alone.end as usize] {
+    pub(super) fn first_items(&self, meaning: Meaning, before: u32, mut take: impl FnMut(&Lane)) {
+        for lane in &self.alone(meaning)[..usize::from(meaning.first)] {
             take(lane);
         }
-        if !behind.is_empty() {
-            for lane in self.behind(meaning, before) {
+        for lane in self.behind(meaning, before) {
+            if lane.number < self.first {
                 take(lane);
             }
         }
     }
 
     /// Whether a word of this meaning belongs to an item behind a word that begins with `before`.
-    pub(super) fn is_item(&self, meaning: u32, before: u32, item: u16) -> bool {
-        let Meaning { alone, behind } = &self.meanings[meaning as usize];
+    #[inline]
+    pub(super) fn is_item(&self, meaning: Meaning, before: u32, item: u16) -> bool {
         let number = u32::from(item / 64);
         let is_there = |lane: &Lane| lane.number == number && lane.bits >> (item % 64) & 1 == 1;
-        self.lanes[alone.start as usize..alone.end as usize]
-            .iter()
-            .any(is_there)
-            || !behind.is_empty() && self.behind(meaning, before).iter().any(is_there)
+        self.alone(meaning).iter().any(is_there)
+            || self.behind(meaning, before).iter().any(is_there)
     }
 
     #[inline]
-    fn behind(&self, meaning: u32, before: u32) -> &[Lane] {
-        let pair = (NonZeroU32::new(before), meaning);
+    fn alone(&self, meaning: Meaning) -> &[Lane] {
+        let start = meaning.start as usize;
+        &self.lanes[start..start + usize::from(meaning.alone)]
+    }
+
+    #[inline]
+    fn behind(&self, meaning: Meaning, before: u32) -> &[Lane] {
+        let pair = (NonZeroU32::new(before), meaning.start);
         let slot = pair_slot(pair);
-        if self.pair_bits[slot / 64] >> (slot % 64) & 1 == 0 {
+        if meaning.behind == 0 || self.pair_bits[slot / 64] >> (slot % 64) & 1 == 0 {
             return &[];
         }
         let range = self.pairs.get(&pair).cloned().unwrap_or_default();

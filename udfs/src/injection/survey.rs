@@ -4,15 +4,14 @@
 //! bit of its pair, to be forgotten after some words; each word that is of a second item asks for the bits of its pairs. Where a bit is
 //! set, the words around are compared with all items of the patterns behind it. What remains is searched for.
 
-use super::scout::Scout;
-use super::walk::{Trail, Word};
+use super::scout::{Meaning, Scout};
+use super::walk::Trail;
 
 /// Stage one for some signatures.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// The words of pairs: what asks for a bit is an item below [`BITS`], what sets it is one above.
-    pub(crate) gate: Scout,
-    /// The words of all items.
+    /// The words of all items, and before them those of pairs: what asks for a bit is an item below [`BITS`], what sets it one below
+    /// [`FIRST_ITEM`].
     pub(crate) scout: Scout,
     pub(crate) asks: Asks,
 }
@@ -63,6 +62,10 @@ pub(crate) const SET_LANES: usize = 8;
 const LANES: usize = NEAR_LANES + FAR_LANES + SET_LANES;
 pub(crate) const BITS: u16 = 64 * LANES as u16;
 
+/// The first item of chains, and the lane it is in.
+pub(crate) const FIRST_ITEM: u16 = 2 * BITS;
+pub(crate) const FIRST_LANE: u32 = 2 * LANES as u32;
+
 /// For how many places bits are remembered at least; at most twice as long.
 pub(crate) const NEAR: u32 = 10;
 pub(crate) const FAR: u32 = 64;
@@ -73,8 +76,8 @@ pub(crate) const SPAN: u32 = 120;
 /// Kept from text to text for its memory.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    /// What the words mean, as far as somebody asked.
-    meanings: Vec<Option<Option<u32>>>,
+    /// What the words mean.
+    meanings: Vec<Meaning>,
 }
 
 /// The bits set lately.
@@ -121,41 +124,38 @@ impl Memory {
 impl Survey {
     /// Writes to `alarms` where the chains are whole in a text whose words are in `trail`.
     pub(crate) fn look(&mut self, stage: &Stage, trail: &Trail, alarms: &mut Vec<Alarm>) {
+        // All words first: the table is large, and looking up one word need not wait for the one before.
         self.meanings.clear();
+        self.meanings.resize(trail.words.len(), Meaning::default());
+        for at in &trail.likely {
+            let key = trail.words[*at as usize].key;
+            self.meanings[*at as usize] = stage.scout.meaning_of(key);
+        }
         let mut memory = Memory::new();
         for at in &trail.likely {
             let at = *at as usize;
-            let word = &trail.words[at];
-            let Some(meaning) = stage.gate.meaning_of(word.key) else {
-                continue;
-            };
-            memory.forget(word.position);
-            stage.gate.items(meaning, trail.before(at), |lane| {
-                let number = lane.number as usize;
-                if let Some(now) = number
-                    .checked_sub(LANES)
-                    .and_then(|lane| memory.now.get_mut(lane))
-                {
-                    *now |= lane.bits;
-                } else {
-                    let asked = lane.bits & (memory.now[number] | memory.before[number]);
-                    bits(asked, |bit| {
-                        self.pair(stage, trail, at, number * 64 + bit, alarms);
-                    });
-                }
-            });
+            memory.forget(trail.words[at].position);
+            stage
+                .scout
+                .first_items(self.meanings[at], trail.before(at), |lane| {
+                    let number = lane.number as usize;
+                    if let Some(now) = number
+                        .checked_sub(LANES)
+                        .and_then(|lane| memory.now.get_mut(lane))
+                    {
+                        *now |= lane.bits;
+                    } else {
+                        let asked = lane.bits & (memory.now[number] | memory.before[number]);
+                        bits(asked, |bit| {
+                            self.pair(stage, trail, at, number * 64 + bit, alarms);
+                        });
+                    }
+                });
         }
     }
 
     /// Compares the words around `at` with the chains behind a bit.
-    fn pair(
-        &mut self,
-        stage: &Stage,
-        trail: &Trail,
-        at: usize,
-        bit: usize,
-        alarms: &mut Vec<Alarm>,
-    ) {
+    fn pair(&self, stage: &Stage, trail: &Trail, at: usize, bit: usize, alarms: &mut Vec<Alarm>) {
         let (start, end) = stage.asks.by_bit[bit];
         for number in start..end {
             let chain = &stage.asks.chains[number as usize];
@@ -174,7 +174,7 @@ impl Survey {
     }
 
     /// Whether `links` are there before word `at`, in order.
-    fn is_led_to(&mut self, stage: &Stage, trail: &Trail, at: usize, links: &[Link]) -> bool {
+    fn is_led_to(&self, stage: &Stage, trail: &Trail, at: usize, links: &[Link]) -> bool {
         let from = trail.words[at].position;
         let mut reached: u128 = 1;
         for link in links.iter().rev() {
@@ -197,7 +197,7 @@ impl Survey {
     }
 
     /// Whether `links`, of which the first is at word `at`, follow one another.
-    fn is_followed(&mut self, stage: &Stage, trail: &Trail, at: usize, links: &[Link]) -> bool {
+    fn is_followed(&self, stage: &Stage, trail: &Trail, at: usize, links: &[Link]) -> bool {
         let from = trail.words[at].position;
         let mut reached: u128 = 1;
         for pair in links.windows(2) {
@@ -219,13 +219,10 @@ impl Survey {
         true
     }
 
-    fn is_item(&mut self, stage: &Stage, trail: &Trail, at: usize, item: u16) -> bool {
-        if self.meanings.is_empty() {
-            self.meanings.resize(trail.words.len(), None);
-        }
-        let word: &Word = &trail.words[at];
-        let meaning = self.meanings[at].get_or_insert_with(|| stage.scout.meaning_of(word.key));
-        meaning.is_some_and(|meaning| stage.scout.is_item(meaning, trail.before(at), item))
+    fn is_item(&self, stage: &Stage, trail: &Trail, at: usize, item: u16) -> bool {
+        stage
+            .scout
+            .is_item(self.meanings[at], trail.before(at), item)
     }
 }
 
@@ -252,20 +249,29 @@ fn bits(mut mask: u64, mut take: impl FnMut(usize)) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scout::Probe;
+    use super::super::scout::{Probe, key};
+    use super::super::walk::Word;
     use super::*;
 
     const WORDS: [&str; 3] = ["one", "two", "three"];
 
     /// The places at which a chain of three items is whole, two and four places apart at most, the second behind the first a pair.
     fn alarms(places: &[(usize, u32)], marker: bool) -> Vec<u32> {
-        let link = |item, least, most| Link { item, least, most };
+        let link = |item, least, most| Link {
+            item: FIRST_ITEM + item,
+            least,
+            most,
+        };
         let mut by_bit = vec![(0, 0); usize::from(BITS)];
         by_bit[5] = (0, 1);
         let word = |item: usize| Probe::word(WORDS[item].as_bytes());
         let stage = Stage {
-            gate: Scout::new([(word(0), BITS + 5), (word(1), 5)].into_iter()),
-            scout: Scout::new((0..3).map(|item| (word(item), item as u16))),
+            scout: Scout::new(
+                (0..3)
+                    .map(|item| (word(item), FIRST_ITEM + item as u16))
+                    .chain([(word(0), BITS + 5), (word(1), 5)]),
+                FIRST_LANE,
+            ),
             asks: Asks {
                 chains: vec![Chain {
                     target: 0,
@@ -281,7 +287,7 @@ mod tests {
         let mut trail = Trail::default();
         trail.likely.extend(0..places.len() as u32);
         trail.words.extend(places.iter().map(|(item, place)| Word {
-            key: super::super::scout::key(WORDS[*item].as_bytes()),
+            key: key(WORDS[*item].as_bytes()),
             number: *place,
             position: *place,
         }));

@@ -287,14 +287,12 @@ mod tests {
         let items = (0..).zip(probes).map(|(item, probe)| (*probe, item));
         let (mut marks, mut trail) = (Vec::new(), Trail::default());
         classify(text.as_bytes(), &mut marks);
-        let scout = Scout::new(items);
+        let scout = Scout::new(items, 0);
         scout.look(text.as_bytes(), &marks, &mut trail);
         let mut seen = Vec::new();
         for at in &trail.likely {
             let word = &trail.words[*at as usize];
-            let Some(meaning) = scout.meaning_of(word.key) else {
-                continue;
-            };
+            let meaning = scout.meaning_of(word.key);
             let before = trail.before(*at as usize);
             let items = 0..probes.len() as u16;
             let is_item = |item: &u16| scout.is_item(meaning, before, *item);
