@@ -6,7 +6,6 @@
 //! first, or they would be planned anew by every scan.
 
 use std::hash::{Hash, Hasher};
-use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -29,6 +28,7 @@ use datafusion::prelude::SessionContext;
 use super::emptiness::Shape;
 use super::evaluate::Window;
 use super::shared::share;
+use super::slice::Section;
 use crate::catalog::{BoundedView, Rule, replace_placeholders, timestamp, typed};
 use crate::error::Result;
 
@@ -49,7 +49,7 @@ pub(super) struct ReadyPlan {
 /// What came of some rows. The next window often holds the same ones.
 #[derive(Debug)]
 struct Answer {
-    ranges: Vec<Range<usize>>,
+    sections: Vec<Section>,
     rows: Vec<RecordBatch>,
 }
 
@@ -135,12 +135,12 @@ impl ReadyPlan {
                 cell.store(time, Ordering::Relaxed);
             }
         }
-        let ranges = self.shape.ranges()?;
-        if self.shape.is_empty(&ranges) {
+        let sections = self.shape.sections()?;
+        if self.shape.is_empty(&sections) {
             return Ok(Vec::new());
         }
         if let Some(last) = &*self.last()
-            && last.ranges == ranges
+            && last.sections == sections
         {
             return Ok(last.rows.clone());
         }
@@ -149,7 +149,7 @@ impl ReadyPlan {
         let rows = collect(plan, Arc::clone(&self.task)).await?;
         if !self.depends_on_window {
             *self.last() = Some(Answer {
-                ranges,
+                sections,
                 rows: rows.clone(),
             });
         }
