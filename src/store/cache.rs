@@ -29,6 +29,11 @@ fn path(table_folder: &Path) -> PathBuf {
     table_folder.join("_inferwatch").join("snapshot")
 }
 
+/// Whether a snapshot was ever saved, to be believed or not.
+pub(super) fn is_saved(table_folder: &Path) -> bool {
+    path(table_folder).exists()
+}
+
 /// What tells a commit's file from another of the same name: its size, and when it was written in nanoseconds.
 fn identity(table_folder: &Path, version: u64) -> Option<[u64; 2]> {
     let metadata = std::fs::metadata(commit_path(table_folder, version)).ok()?;
