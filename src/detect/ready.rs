@@ -87,8 +87,11 @@ impl ReadyPlan {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| lit(value.clone()))
         })?;
-        let plan = state.optimize(&typed(plan)?)?;
-        let plan = state.optimize(&without_views(&state, plan)?)?;
+        let written_out = without_views(&state, state.optimize(&typed(plan)?)?)?;
+        let plan = match written_out.transformed {
+            true => state.optimize(&written_out.data)?,
+            false => written_out.data,
+        };
         let cells: Vec<_> = engine
             .into_iter()
             .filter(|(_, value)| is_time(value))
@@ -181,8 +184,8 @@ fn is_time(value: &ScalarValue) -> bool {
 }
 
 /// The plan with the views in it written out.
-fn without_views(state: &dyn Session, plan: LogicalPlan) -> QueryResult<LogicalPlan> {
-    let plan = plan.transform_up_with_subqueries(|node| {
+fn without_views(state: &dyn Session, plan: LogicalPlan) -> QueryResult<Transformed<LogicalPlan>> {
+    plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else {
             return Ok(Transformed::no(node));
         };
@@ -196,8 +199,7 @@ fn without_views(state: &dyn Session, plan: LogicalPlan) -> QueryResult<LogicalP
                 .alias(scan.table_name.clone())?
                 .build()?,
         ))
-    })?;
-    Ok(plan.data)
+    })
 }
 
 /// `window_start()` and its kin: the time in a cell. Volatile, so that nobody takes its value for a constant.
