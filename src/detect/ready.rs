@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
-use datafusion::catalog::Session;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
@@ -87,7 +86,7 @@ impl ReadyPlan {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| lit(value.clone()))
         })?;
-        let written_out = without_views(&state, state.optimize(&typed(plan)?)?)?;
+        let written_out = without_views(state.optimize(&typed(plan)?)?)?;
         let plan = match written_out.transformed {
             true => state.optimize(&written_out.data)?,
             false => written_out.data,
@@ -184,7 +183,7 @@ fn is_time(value: &ScalarValue) -> bool {
 }
 
 /// The plan with the views in it written out.
-fn without_views(state: &dyn Session, plan: LogicalPlan) -> QueryResult<Transformed<LogicalPlan>> {
+fn without_views(plan: LogicalPlan) -> QueryResult<Transformed<LogicalPlan>> {
     plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else {
             return Ok(Transformed::no(node));
@@ -193,7 +192,7 @@ fn without_views(state: &dyn Session, plan: LogicalPlan) -> QueryResult<Transfor
         let Some(view) = provider.downcast_ref::<BoundedView>() else {
             return Ok(Transformed::no(node));
         };
-        let inner = view.narrowed(state, scan.projection.as_ref(), &scan.filters)?;
+        let inner = view.narrowed(scan.projection.as_ref(), &scan.filters)?;
         Ok(Transformed::yes(
             LogicalPlanBuilder::from(inner)
                 .alias(scan.table_name.clone())?
