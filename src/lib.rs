@@ -14,6 +14,7 @@ mod error;
 pub mod generate;
 pub mod ingest;
 pub mod output;
+mod parallel;
 pub mod query;
 pub mod schema;
 pub mod session;

@@ -158,7 +158,6 @@ impl BoundedView {
     /// When the filters do not fit the view.
     pub fn narrowed(
         &self,
-        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
     ) -> QueryResult<LogicalPlan> {
@@ -182,7 +181,7 @@ impl BoundedView {
                 _ => {}
             }
         }
-        let mut builder = LogicalPlanBuilder::from(bind(self.narrow(state, &read)?, &from, &to)?);
+        let mut builder = LogicalPlanBuilder::from(bind(self.narrow(&read)?, &from, &to)?);
         for filter in filters {
             builder = builder.filter(filter)?;
         }
@@ -193,17 +192,12 @@ impl BoundedView {
     ///
     /// # Errors
     /// When it does not plan.
-    pub fn over(
-        &self,
-        state: &dyn Session,
-        columns: &[usize],
-        (from, to): (i64, i64),
-    ) -> QueryResult<LogicalPlan> {
-        let plan = self.narrow(state, columns)?;
+    pub fn over(&self, columns: &[usize], (from, to): (i64, i64)) -> QueryResult<LogicalPlan> {
+        let plan = self.narrow(columns)?;
         bind(plan, &lit(timestamp(from)), &lit(timestamp(to)))
     }
 
-    fn narrow(&self, state: &dyn Session, columns: &[usize]) -> QueryResult<LogicalPlan> {
+    fn narrow(&self, columns: &[usize]) -> QueryResult<LogicalPlan> {
         if let Some(plan) = self
             .narrow
             .lock()
@@ -215,10 +209,10 @@ impl BoundedView {
         let plan = LogicalPlanBuilder::from(self.plan.clone())
             .select(columns.iter().copied())?
             .build()?;
-        // Without the columns that nobody reads, everything after takes a fraction of the time.
+        // Without the columns that nobody reads, everything after takes a fraction of the time. All else is left for
+        // when the query's filters are in it, and optimised with them.
         let pruning = Optimizer::with_rules(vec![Arc::new(OptimizeProjections::new())]);
         let plan = pruning.optimize(plan, &OptimizerContext::new(), |_, _| {})?;
-        let plan = state.optimize(&plan)?;
         self.narrow
             .lock()
             .expect("nothing in here panics")
@@ -310,7 +304,7 @@ impl TableProvider for BoundedView {
         Self: 'async_trait,
     {
         let plan = self
-            .narrowed(state, projection, filters)
+            .narrowed(projection, filters)
             .and_then(|plan| match limit {
                 Some(limit) => LogicalPlanBuilder::from(plan)
                     .limit(0, Some(limit))?

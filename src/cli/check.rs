@@ -8,11 +8,12 @@ use clap::ValueEnum;
 use clap::builder::FalseyValueParser;
 
 use super::{CLEAR, FOUND, Global};
-use crate::catalog::check::{Checker, Report, lock_path};
+use crate::catalog::check::{self, Report, lock_path};
 use crate::catalog::{Level, Pack};
-use crate::detect::{Early, Prepared};
+use crate::detect::Early;
 use crate::output;
 use crate::output::escape::visible_lines;
+use crate::parallel::processors;
 
 /// Check rule files: header, plan, lints; offline, reads no data
 #[derive(Debug, clap::Args)]
@@ -52,20 +53,15 @@ pub(super) enum ReportFormat {
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime(None)?;
     let pack = read(&args.paths)?;
-    let (report, early) = runtime.block_on(async {
-        let checker = Checker::new().await?;
-        let report = checker.check(&pack).await;
-        let mut early = Vec::with_capacity(pack.rules.len());
-        for file in &pack.rules {
-            // What does not plan is a problem already.
-            if let Ok(prepared) = Prepared::new(checker.context(), file, &[], None).await
-                && let Ok(derived) = Early::of(checker.context(), &prepared)
-            {
-                early.push((file.rule.id.as_str(), derived));
-            }
-        }
-        anyhow::Ok((report, early))
-    })?;
+    let report = check::check(runtime.handle(), &pack, processors())?;
+    // What does not plan is a problem already.
+    let planned = pack.rules.iter().zip(&report.plans);
+    let early = planned
+        .filter_map(|(file, plan)| {
+            let early = Early::of_plan(&file.rule, plan.as_ref()?).ok()?;
+            Some((file.rule.id.as_str(), early))
+        })
+        .collect::<Vec<_>>();
     let rules = pack.rules.len();
     if args.lock {
         return write_lock(args, &report);

@@ -152,14 +152,15 @@ pub(super) fn into_store(
         prices: Arc::new(reading.prices.clone()),
         mapping: Arc::new(reading.mapping.clone()),
     };
+    // Before it is asked what the store has: what a killed run left half committed is there then.
+    let mut sink = StoreSink {
+        writer: store.writer(WriteOptions::default())?,
+    };
     let mut ledger = Ledger::default();
     for (id, version) in store.snapshot(Table::Calls)?.transactions() {
         ledger.note(id, *version);
     }
     let progress = Progress::default();
-    let mut sink = StoreSink {
-        writer: store.writer(WriteOptions::default())?,
-    };
     let bar = bar::bytes(listing.bytes, &progress.bytes, global.quiet);
     let passed_over = listing.passed_over;
     let result = ingest::ingest(listing.sources, &options, &ledger, &progress, &mut sink);

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use super::check::{ReportFormat, read};
 use super::{CLEAR, FAILED, FOUND, Global};
-use crate::catalog::Level;
-use crate::detect::CaseRunner;
+use crate::catalog::{Level, RuleFile};
+use crate::detect::run_cases;
 use crate::output;
 use crate::output::escape::visible_lines;
+use crate::parallel::processors;
 
 /// Run the tests inside rule files
 #[derive(Debug, clap::Args)]
@@ -49,16 +50,13 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         .iter()
         .filter(|problem| problem.level == Level::Error)
         .collect();
-    let runner = CaseRunner::new()?;
+    let wanted = |file: &&RuleFile| args.rule.is_empty() || args.rule.contains(&file.rule.id);
+    let files: Vec<&RuleFile> = pack.rules.iter().filter(wanted).collect();
+    let all = run_cases(runtime.handle(), files.clone(), processors())?;
     let mut results = Vec::new();
     let (mut total, mut failed) = (0, 0);
-    for file in pack
-        .rules
-        .iter()
-        .filter(|file| args.rule.is_empty() || args.rule.contains(&file.rule.id))
-    {
-        for case in &file.cases {
-            let result = runtime.block_on(runner.run(file, case));
+    for (file, ended) in files.iter().zip(all) {
+        for (case, result) in file.cases.iter().zip(ended) {
             total += 1;
             failed += usize::from(result.failure.is_some());
             match args.format {

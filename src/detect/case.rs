@@ -1,17 +1,21 @@
 //! Runs a rule's inline tests and says what differs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::prelude::SessionContext;
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 
 use super::evaluate::{Evaluated, Prepared};
 use super::slice::SortedTable;
 use super::{given, json};
 use crate::catalog::{Case, RuleFile, Span, register_views, views};
 use crate::error::{Error, Result};
+use crate::parallel::in_parallel_with;
+use crate::schema::Table;
 use crate::session::{self, SessionOptions};
 
 /// How one test ended.
@@ -23,64 +27,84 @@ pub struct CaseResult {
     pub elapsed: Duration,
 }
 
-/// Runs tests one after the other in one context.
-pub struct CaseRunner {
+/// Runs the tests of rules, several rules at a time. Results are in the order of the rules, and for each in that of its
+/// tests.
+///
+/// # Errors
+/// When the views do not plan.
+pub fn run_cases(
+    runtime: &Handle,
+    files: Vec<&RuleFile>,
+    threads: usize,
+) -> Result<Vec<Vec<CaseResult>>> {
+    in_parallel_with(
+        files,
+        threads,
+        || runtime.block_on(CaseRunner::new()),
+        |runner, file| runtime.block_on(runner.run(file)),
+    )
+}
+
+/// Runs tests one after the other. The tables are the same for all of them, only their rows change, so that what was
+/// planned for one test is there for the next.
+struct CaseRunner {
     context: SessionContext,
+    tables: BTreeMap<Table, SortedTable>,
 }
 
 impl CaseRunner {
-    /// Builds the context.
-    ///
-    /// # Errors
-    /// When it cannot be built.
-    pub fn new() -> Result<CaseRunner> {
-        let options = SessionOptions {
+    async fn new() -> Result<CaseRunner> {
+        let context = session::context(&SessionOptions {
             target_partitions: Some(1),
             ..SessionOptions::default()
-        };
-        Ok(CaseRunner {
-            context: session::context(&options)?,
-        })
+        })?;
+        let mut tables = BTreeMap::new();
+        for table in Table::ALL {
+            let empty = SortedTable::new(table.schema(), &[], table.time_column())?;
+            context.register_table(table.name(), Arc::new(empty.clone()))?;
+            tables.insert(table, empty);
+        }
+        register_views(&context, &views()).await?;
+        Ok(CaseRunner { context, tables })
     }
 
-    /// Runs one test of a rule.
-    pub async fn run(&self, file: &RuleFile, case: &Case) -> CaseResult {
-        let started = Instant::now();
-        let failure = match self.evaluate(file, case).await {
-            Ok(evaluated) => difference(case, &evaluated),
-            Err(error) => {
-                let hint = error
-                    .hint()
-                    .map(|hint| format!("\nhint: {hint}"))
-                    .unwrap_or_default();
-                Some(format!("{error}{hint}"))
-            }
-        };
-        CaseResult {
-            failure,
-            elapsed: started.elapsed(),
+    /// Runs the tests of a rule. It is planned once for those that have the same parameters.
+    async fn run(&self, file: &RuleFile) -> Vec<CaseResult> {
+        let mut plans: Vec<(&[(String, String)], Prepared<'_>)> = Vec::new();
+        let mut results = Vec::with_capacity(file.cases.len());
+        for case in &file.cases {
+            let started = Instant::now();
+            let known = plans.iter().position(|(params, _)| *params == case.params);
+            let result = match known {
+                Some(index) => self.evaluate(&plans[index].1, case).await,
+                None => match self.prepare(file, case).await {
+                    Ok(prepared) => {
+                        plans.push((&case.params, prepared));
+                        self.evaluate(&plans[plans.len() - 1].1, case).await
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            let failure = match result {
+                Ok(evaluated) => difference(case, &evaluated),
+                Err(error) => {
+                    let hint = error
+                        .hint()
+                        .map(|hint| format!("\nhint: {hint}"))
+                        .unwrap_or_default();
+                    Some(format!("{error}{hint}"))
+                }
+            };
+            results.push(CaseResult {
+                failure,
+                elapsed: started.elapsed(),
+            });
         }
+        results
     }
 
-    /// Evaluates a rule over the rows that a test gives.
-    ///
-    /// # Errors
-    /// When the rows do not fit the schema, or the rule does not plan.
-    pub async fn evaluate(&self, file: &RuleFile, case: &Case) -> Result<Evaluated> {
-        let tables = given::tables(&self.context, case)
-            .await
-            .map_err(|problem| Error::from(problem.at(&file.path)))?;
-        for (table, batch) in tables {
-            let sorted = SortedTable::new(batch.schema(), &[batch], table.time_column())?;
-            self.context.deregister_table(table.name())?;
-            self.context
-                .register_table(table.name(), Arc::new(sorted))?;
-        }
-        let views: Vec<_> = views()
-            .into_iter()
-            .filter(|view| file.rule.source.contains(&view.name))
-            .collect();
-        register_views(&self.context, &views).await?;
+    /// Plans a rule with the parameters of a test.
+    async fn prepare<'f>(&self, file: &'f RuleFile, case: &Case) -> Result<Prepared<'f>> {
         let mut overrides = Vec::new();
         for (name, text) in &case.params {
             let param = file
@@ -93,7 +117,18 @@ impl CaseRunner {
             })?;
             overrides.push((name.clone(), value));
         }
-        let prepared = Prepared::new(&self.context, file, &overrides, None).await?;
+        Prepared::new(&self.context, file, &overrides, None).await
+    }
+
+    /// Evaluates a rule over the rows that a test gives.
+    async fn evaluate(&self, prepared: &Prepared<'_>, case: &Case) -> Result<Evaluated> {
+        let given = given::tables(&self.context, case)
+            .await
+            .map_err(|problem| Error::from(problem.at(&prepared.file.path)))?;
+        for (table, batch) in given {
+            let rows = SortedTable::new(batch.schema(), &[batch], table.time_column())?;
+            self.tables[&table].replace(&rows)?;
+        }
         Ok(prepared.evaluate(case.at).await)
     }
 }

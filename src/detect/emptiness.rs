@@ -4,7 +4,6 @@
 //! worth. So the shape of a plan is turned into a condition on its scans: when they are empty in such a way that
 //! nothing can come out, the answer is known.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::common::JoinType;
@@ -26,7 +25,7 @@ use datafusion::physical_plan::union::{InterleaveExec, UnionExec};
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 
-use super::slice::Slice;
+use super::slice::{Section, Slice};
 use crate::error::Result;
 
 /// When a plan is sure to return no row.
@@ -61,26 +60,26 @@ impl Shape {
     ///
     /// # Errors
     /// When a bound on time cannot be computed.
-    pub(super) fn ranges(&self) -> Result<Vec<Range<usize>>> {
-        let ranges = self.scans.iter().map(|scan| {
+    pub(super) fn sections(&self) -> Result<Vec<Section>> {
+        let sections = self.scans.iter().map(|scan| {
             let slice = scan.downcast_ref::<Slice>().expect("collected as such");
-            Ok(slice.range()?)
+            Ok(slice.section()?)
         });
-        ranges.collect()
+        sections.collect()
     }
 
     /// Whether nothing can come out of these rows.
-    pub(super) fn is_empty(&self, ranges: &[Range<usize>]) -> bool {
-        self.empty.holds(ranges)
+    pub(super) fn is_empty(&self, sections: &[Section]) -> bool {
+        self.empty.holds(sections)
     }
 }
 
 impl Empty {
-    fn holds(&self, ranges: &[Range<usize>]) -> bool {
+    fn holds(&self, sections: &[Section]) -> bool {
         match self {
-            Empty::Scan(index) => ranges[*index].is_empty(),
-            Empty::All(parts) => parts.iter().all(|part| part.holds(ranges)),
-            Empty::Any(parts) => parts.iter().any(|part| part.holds(ranges)),
+            Empty::Scan(index) => sections[*index].is_empty(),
+            Empty::All(parts) => parts.iter().all(|part| part.holds(sections)),
+            Empty::Any(parts) => parts.iter().any(|part| part.holds(sections)),
             Empty::Unknown => false,
         }
     }

@@ -84,7 +84,7 @@ struct Coverage {
     table: Table,
     /// The rows in memory, or a query that counts them.
     rows: Rows,
-    /// Time of the table's last row.
+    /// Time of the table's last row, as the caller knows it.
     last: Option<i64>,
 }
 
@@ -305,7 +305,6 @@ impl Coverage {
         };
         let provider = context.table_provider(table.name()).await?;
         if let Some(sorted) = provider.downcast_ref::<SortedTable>() {
-            let last = sorted.last().max(last);
             let rows = Rows::Sorted(Box::new(sorted.clone()));
             return Ok(Some(Coverage { table, rows, last }));
         }
@@ -321,6 +320,14 @@ impl Coverage {
         );
         let rows = Rows::Query(Box::new(context.state().create_logical_plan(&sql).await?));
         Ok(Some(Coverage { table, rows, last }))
+    }
+
+    /// Time of the table's last row.
+    fn last(&self) -> Option<i64> {
+        match &self.rows {
+            Rows::Sorted(sorted) => sorted.last().max(self.last),
+            Rows::Query(_) => self.last,
+        }
     }
 
     /// Why the window's rows say nothing; `None` when they do.
@@ -360,7 +367,7 @@ impl Coverage {
         let name = self.table.name();
         if counts.first().is_none_or(|rows| *rows == 0) {
             // Nothing in the window, but something after it: a quiet hour, not a missing log.
-            let is_past = self.last.is_some_and(|last| last >= window.end);
+            let is_past = self.last().is_some_and(|last| last >= window.end);
             return Ok((!is_past).then(|| format!("`{name}` has no row in the window or after it")));
         }
         let empty = requires

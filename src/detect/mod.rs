@@ -1,7 +1,7 @@
 //! Runs rules over windows of event time.
 //!
-//! [`Prepared`] is a rule over the tables of one context, [`Evaluated`] what came of one window. [`CaseRunner`] does
-//! that for the inline tests of a rule file. [`run`] evaluates many rules over many windows of a store, [`episodes`] makes
+//! [`Prepared`] is a rule over the tables of one context, [`Evaluated`] what came of one window. [`run_cases`] does
+//! that for the inline tests of rule files. [`run`] evaluates many rules over many windows of a store, [`episodes`] makes
 //! one finding of consecutive windows, and what came of it is kept in one commit.
 
 mod case;
@@ -23,7 +23,7 @@ mod source;
 mod status;
 mod stored;
 
-pub use case::{CaseResult, CaseRunner};
+pub use case::{CaseResult, run_cases};
 pub use episode::{Episode, episodes};
 pub use evaluate::{Evaluated, Found, Prepared, Window};
 pub use findings::{Change, Event, Finding};

@@ -3,6 +3,7 @@
 //! Then a window may be looked at before it closes: what is found early stays found. It is derived from the plan, by
 //! following how each column moves when rows are added. What is not understood waits.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use datafusion::common::JoinType;
@@ -14,6 +15,7 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 
 use super::evaluate::Prepared;
+use crate::catalog::Rule;
 use crate::error::Result;
 use crate::schema::Table;
 
@@ -32,16 +34,31 @@ impl Early {
     /// # Errors
     /// When the plan cannot be optimised.
     pub fn of(context: &SessionContext, prepared: &Prepared<'_>) -> Result<Early> {
-        let rule = &prepared.file.rule;
+        Early::derive(&prepared.file.rule, || {
+            let plan = prepared.bound(prepared.window(0))?;
+            Ok(Cow::Owned(context.state().optimize(&plan)?))
+        })
+    }
+
+    /// The same from the plan for some window, optimised.
+    ///
+    /// # Errors
+    /// None, as the plan is there.
+    pub fn of_plan(rule: &Rule, plan: &LogicalPlan) -> Result<Early> {
+        Early::derive(rule, || Ok(Cow::Borrowed(plan)))
+    }
+
+    fn derive<'p>(
+        rule: &Rule,
+        plan: impl FnOnce() -> Result<Cow<'p, LogicalPlan>>,
+    ) -> Result<Early> {
         if !rule.early {
             return Ok(Early::No("`early = \"never\"`".into()));
         }
         if rule.baseline.is_some() {
             return Ok(Early::No("it compares with a baseline".into()));
         }
-        let plan = context
-            .state()
-            .optimize(&prepared.bound(prepared.window(0))?)?;
+        let plan = plan()?;
         let trends = match follow(&plan) {
             Ok(trends) => trends,
             Err(why) => return Ok(Early::No(why)),

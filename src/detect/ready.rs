@@ -6,13 +6,11 @@
 //! first, or they would be planned anew by every scan.
 
 use std::hash::{Hash, Hasher};
-use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
-use datafusion::catalog::Session;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
@@ -29,6 +27,7 @@ use datafusion::prelude::SessionContext;
 use super::emptiness::Shape;
 use super::evaluate::Window;
 use super::shared::share;
+use super::slice::Section;
 use crate::catalog::{BoundedView, Rule, replace_placeholders, timestamp, typed};
 use crate::error::Result;
 
@@ -49,7 +48,7 @@ pub(super) struct ReadyPlan {
 /// What came of some rows. The next window often holds the same ones.
 #[derive(Debug)]
 struct Answer {
-    ranges: Vec<Range<usize>>,
+    sections: Vec<Section>,
     rows: Vec<RecordBatch>,
 }
 
@@ -87,8 +86,11 @@ impl ReadyPlan {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| lit(value.clone()))
         })?;
-        let plan = state.optimize(&typed(plan)?)?;
-        let plan = state.optimize(&without_views(&state, plan)?)?;
+        let written_out = without_views(state.optimize(&typed(plan)?)?)?;
+        let plan = match written_out.transformed {
+            true => state.optimize(&written_out.data)?,
+            false => written_out.data,
+        };
         let cells: Vec<_> = engine
             .into_iter()
             .filter(|(_, value)| is_time(value))
@@ -135,12 +137,12 @@ impl ReadyPlan {
                 cell.store(time, Ordering::Relaxed);
             }
         }
-        let ranges = self.shape.ranges()?;
-        if self.shape.is_empty(&ranges) {
+        let sections = self.shape.sections()?;
+        if self.shape.is_empty(&sections) {
             return Ok(Vec::new());
         }
         if let Some(last) = &*self.last()
-            && last.ranges == ranges
+            && last.sections == sections
         {
             return Ok(last.rows.clone());
         }
@@ -149,7 +151,7 @@ impl ReadyPlan {
         let rows = collect(plan, Arc::clone(&self.task)).await?;
         if !self.depends_on_window {
             *self.last() = Some(Answer {
-                ranges,
+                sections,
                 rows: rows.clone(),
             });
         }
@@ -181,8 +183,8 @@ fn is_time(value: &ScalarValue) -> bool {
 }
 
 /// The plan with the views in it written out.
-fn without_views(state: &dyn Session, plan: LogicalPlan) -> QueryResult<LogicalPlan> {
-    let plan = plan.transform_up_with_subqueries(|node| {
+fn without_views(plan: LogicalPlan) -> QueryResult<Transformed<LogicalPlan>> {
+    plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else {
             return Ok(Transformed::no(node));
         };
@@ -190,14 +192,13 @@ fn without_views(state: &dyn Session, plan: LogicalPlan) -> QueryResult<LogicalP
         let Some(view) = provider.downcast_ref::<BoundedView>() else {
             return Ok(Transformed::no(node));
         };
-        let inner = view.narrowed(state, scan.projection.as_ref(), &scan.filters)?;
+        let inner = view.narrowed(scan.projection.as_ref(), &scan.filters)?;
         Ok(Transformed::yes(
             LogicalPlanBuilder::from(inner)
                 .alias(scan.table_name.clone())?
                 .build()?,
         ))
-    })?;
-    Ok(plan.data)
+    })
 }
 
 /// `window_start()` and its kin: the time in a cell. Volatile, so that nobody takes its value for a constant.

@@ -5,7 +5,6 @@
 //! rows came late all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use datafusion::prelude::SessionContext;
@@ -21,6 +20,7 @@ use super::source::{Extents, Needs};
 use super::stored::Progress;
 use crate::catalog::{ParamValue, Rule, RuleFile, Span, State, register_views, views};
 use crate::error::Result;
+use crate::parallel::in_parallel;
 use crate::session::{self, SessionOptions};
 use crate::store::Store;
 
@@ -195,34 +195,6 @@ struct Run<'r> {
     options: &'r RunOptions,
     extents: Extents,
     arrivals: Arrivals,
-}
-
-/// Works on items, several at a time; results come in the order of the items.
-fn in_parallel<T: Send, R: Send>(
-    items: Vec<T>,
-    threads: usize,
-    work: impl Fn(T) -> R + Sync,
-) -> Vec<R> {
-    let count = items.len();
-    let next = Mutex::new(items.into_iter().enumerate());
-    let results = Mutex::new(Vec::with_capacity(count));
-    std::thread::scope(|scope| {
-        let work = || {
-            // The guard must not live while an item is worked on.
-            let take = || next.lock().expect("nothing panics with it").next();
-            while let Some((index, item)) = take() {
-                let result = work(item);
-                let mut results = results.lock().expect("nothing panics with it");
-                results.push((index, result));
-            }
-        };
-        for _ in 0..threads.clamp(1, count.max(1)) {
-            scope.spawn(work);
-        }
-    });
-    let mut results = results.into_inner().expect("no thread panicked");
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// One rule of a run.

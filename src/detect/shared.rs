@@ -4,13 +4,14 @@
 //! that is asked runs and keeps its rows for the others.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use arrow::datatypes::{Fields, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as QueryResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -29,9 +30,10 @@ pub(super) fn share(
     plan: Arc<dyn ExecutionPlan>,
     run: &Arc<AtomicU64>,
 ) -> QueryResult<Arc<dyn ExecutionPlan>> {
-    let mut counts = HashMap::new();
-    count(&plan, &mut counts);
-    replace(plan, &counts, &mut HashMap::new(), run)
+    let mut parts = Parts::default();
+    parts.number(&plan);
+    let mut known = HashMap::new();
+    replace(plan, &parts, &mut known, run)
 }
 
 /// A node as its line in `EXPLAIN VERBOSE`.
@@ -43,70 +45,89 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// All that decides what a part returns, as text.
-fn signature(plan: &Arc<dyn ExecutionPlan>) -> String {
-    let inputs: Vec<String> = plan.children().into_iter().map(signature).collect();
-    format!(
-        "{} {:?} [{}]",
-        Line(plan.as_ref()),
-        plan.schema().fields(),
-        inputs.join("; ")
-    )
+/// All that decides what a part returns: what its topmost node says of itself, its columns, and its inputs by number.
+type Meaning = (String, Fields, Vec<usize>);
+
+/// The parts of a plan, numbered so that parts of one meaning have one number.
+#[derive(Default)]
+struct Parts {
+    numbers: HashMap<Meaning, usize>,
+    /// By the node's address: the plan is held while this is.
+    of_node: HashMap<*const (), usize>,
+    parts: Vec<Numbered>,
 }
 
-fn count(plan: &Arc<dyn ExecutionPlan>, counts: &mut HashMap<String, usize>) {
-    if is_worth_it(plan) {
-        *counts.entry(signature(plan)).or_default() += 1;
-    }
-    for input in plan.children() {
-        count(input, counts);
-    }
+struct Numbered {
+    /// Whether there is more to do than to hand on rows.
+    does_work: bool,
+    /// In how many places it is, those counted once that are within a part that is itself in several.
+    places: usize,
 }
 
-/// Whether a part has one stream, and more to do than to hand on rows.
-fn is_worth_it(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    let does_work = plan.exists(|node| {
-        Ok(node.downcast_ref::<AggregateExec>().is_some()
-            || node.downcast_ref::<WindowAggExec>().is_some()
-            || node.downcast_ref::<BoundedWindowAggExec>().is_some())
-    });
-    plan.output_partitioning().partition_count() == 1 && does_work.unwrap_or(false)
+impl Parts {
+    fn number(&mut self, plan: &Arc<dyn ExecutionPlan>) -> usize {
+        let inputs = plan.children().into_iter();
+        let inputs: Vec<usize> = inputs.map(|input| self.number(input)).collect();
+        let does_work = inputs.iter().any(|input| self.parts[*input].does_work)
+            || plan.downcast_ref::<AggregateExec>().is_some()
+            || plan.downcast_ref::<WindowAggExec>().is_some()
+            || plan.downcast_ref::<BoundedWindowAggExec>().is_some();
+        let says = Line(plan.as_ref()).to_string();
+        let columns = plan.schema().fields().clone();
+        let number = match self.numbers.entry((says, columns, inputs)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                for input in &new.key().2 {
+                    self.parts[*input].places += 1;
+                }
+                self.parts.push(Numbered {
+                    does_work,
+                    places: 0,
+                });
+                *new.insert(self.parts.len() - 1)
+            }
+        };
+        self.of_node.insert(Arc::as_ptr(plan).cast(), number);
+        number
+    }
+
+    /// The number of a part that is worth running once: it is in several places, has one stream, and work to do.
+    fn shared(&self, plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+        let number = *self.of_node.get(&Arc::as_ptr(plan).cast())?;
+        let part = &self.parts[number];
+        let is_shared =
+            part.places > 1 && part.does_work && plan.output_partitioning().partition_count() == 1;
+        is_shared.then_some(number)
+    }
 }
 
 fn replace(
     plan: Arc<dyn ExecutionPlan>,
-    counts: &HashMap<String, usize>,
-    known: &mut HashMap<String, Arc<Part>>,
+    parts: &Parts,
+    known: &mut HashMap<usize, Arc<Part>>,
     run: &Arc<AtomicU64>,
 ) -> QueryResult<Arc<dyn ExecutionPlan>> {
-    let replaced = plan.transform_down(|node| {
-        let name = signature(&node);
-        if counts.get(&name).is_none_or(|count| *count < 2) {
-            return Ok(Transformed::no(node));
-        }
-        let part = match known.get(&name) {
-            Some(part) => Arc::clone(part),
-            None => {
-                // Parts of a part may be elsewhere, too.
-                let inputs: Vec<_> = node
-                    .children()
-                    .into_iter()
-                    .map(|input| replace(Arc::clone(input), counts, known, run))
-                    .collect::<QueryResult<_>>()?;
-                let part = Arc::new(Part {
-                    properties: Arc::clone(node.properties()),
-                    plan: replace_children_if_necessary(node, inputs)?,
-                    run: Arc::clone(run),
-                    rows: Mutex::default(),
-                });
-                known.insert(name, Arc::clone(&part));
-                part
-            }
-        };
-        let shared: Arc<dyn ExecutionPlan> = Arc::new(Shared(part));
-        Ok(Transformed::new(shared, true, TreeNodeRecursion::Jump))
-    })?;
-    Ok(replaced.data)
+    let number = parts.shared(&plan);
+    if let Some(part) = number.and_then(|number| known.get(&number)) {
+        return Ok(Arc::new(Shared(Arc::clone(part))));
+    }
+    let inputs: Vec<_> = plan
+        .children()
+        .into_iter()
+        .map(|input| replace(Arc::clone(input), parts, known, run))
+        .collect::<QueryResult<_>>()?;
+    let plan = replace_children_if_necessary(plan, inputs)?;
+    let Some(number) = number else {
+        return Ok(plan);
+    };
+    let part = Arc::new(Part {
+        properties: Arc::clone(plan.properties()),
+        plan,
+        run: Arc::clone(run),
+        rows: Mutex::default(),
+    });
+    known.insert(number, Arc::clone(&part));
+    Ok(Arc::new(Shared(part)))
 }
 
 /// A part that is run once.

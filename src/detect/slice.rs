@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arrow::array::{
     Array, AsArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array,
@@ -37,14 +37,23 @@ use datafusion::physical_plan::{
 use crate::catalog::{Bounds, comparisons, micros};
 use crate::error::Result;
 
-/// Rows of one table, sorted by its time column.
+/// Rows of one table, sorted by its time column. Copies of it are the same table: when its rows are replaced, they are
+/// for all of them, and for what was planned over them.
 #[derive(Debug, Clone)]
 pub struct SortedTable {
     /// Every column of the table, loaded or not: views name them all.
     schema: SchemaRef,
+    /// The columns that are loaded.
+    loaded: SchemaRef,
+    column: &'static str,
+    rows: Arc<RwLock<Arc<Sorted>>>,
+}
+
+/// Rows in the order of time.
+#[derive(Debug)]
+struct Sorted {
     rows: RecordBatch,
     times: TimestampMicrosecondArray,
-    column: &'static str,
 }
 
 impl SortedTable {
@@ -88,30 +97,55 @@ impl SortedTable {
         if !identity.is_empty() && rows.num_rows() > 0 {
             order = distinct(&rows, &times(&rows, index, column)?, &order, identity)?;
         }
-        let rows = take_record_batch(&rows, &order)?;
-        let times = times(&rows, index, column)?;
+        let sorted = Sorted::new(take_record_batch(&rows, &order)?, column)?;
         Ok(SortedTable {
             schema,
-            rows,
-            times,
+            loaded,
             column,
+            rows: Arc::new(RwLock::new(Arc::new(sorted))),
         })
+    }
+
+    /// Puts the rows of another table in place of these. What was planned stays as it is, and reads the new ones.
+    ///
+    /// # Errors
+    /// When the other has other columns.
+    pub(super) fn replace(&self, with: &SortedTable) -> Result<()> {
+        if with.loaded != self.loaded || with.column != self.column {
+            let message = "rows of one table cannot take the place of another's";
+            return Err(DataFusionError::Plan(message.into()).into());
+        }
+        let rows = with.rows();
+        *self.rows.write().unwrap_or_else(PoisonError::into_inner) = rows;
+        Ok(())
+    }
+
+    fn rows(&self) -> Arc<Sorted> {
+        Arc::clone(&self.rows.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The rows in a half-open range of time.
     pub fn between(&self, from: Option<i64>, to: Option<i64>) -> RecordBatch {
-        let range = between(&self.times, from, to);
-        self.rows.slice(range.start, range.len())
+        let sorted = self.rows();
+        let range = between(&sorted.times, from, to);
+        sorted.rows.slice(range.start, range.len())
     }
 
     /// Time of the last row.
     pub fn last(&self) -> Option<i64> {
-        self.times.values().last().copied()
+        self.rows().times.values().last().copied()
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.rows.get_array_memory_size()
+        self.rows().rows.get_array_memory_size()
+    }
+}
+
+impl Sorted {
+    fn new(rows: RecordBatch, column: &str) -> QueryResult<Sorted> {
+        let times = times(&rows, rows.schema().index_of(column)?, column)?;
+        Ok(Sorted { rows, times })
     }
 }
 
@@ -214,7 +248,7 @@ impl SortedTable {
                 FilterKind::Other => {}
             }
         }
-        let loaded = self.rows.schema();
+        let loaded = &self.loaded;
         let columns = match projection {
             Some(projection) => projection
                 .iter()
@@ -223,9 +257,9 @@ impl SortedTable {
             None => (0..loaded.fields().len()).collect(),
         };
         let schema = Arc::new(loaded.project(&columns)?);
-        let residual = conjunction(fixed)
+        let filter = conjunction(fixed)
             .map(|filter| {
-                state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&loaded))?)
+                state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(loaded))?)
             })
             .transpose()?;
         let properties = PlanProperties::new(
@@ -235,35 +269,24 @@ impl SortedTable {
             Boundedness::Bounded,
         )
         .with_scheduling_type(SchedulingType::Cooperative);
-        let mut slice = Slice {
-            rows: self.rows.clone(),
-            times: self.times.clone(),
-            residual,
-            schema,
-            bounds,
+        Ok(Slice {
             says: format!(
                 "{:p} columns {columns:?} where {}",
-                self.times.values().as_ptr(),
+                Arc::as_ptr(&self.rows),
                 filters
                     .iter()
                     .map(ToString::to_string)
                     .collect::<Vec<_>>()
                     .join(" AND ")
             ),
+            table: self.clone(),
+            filter,
             columns,
+            schema,
+            bounds,
             properties: Arc::new(properties),
-        };
-        // A filter that fails on a row of another window must not fail this one: then it is left for later.
-        if let Some(kept) = slice.filtered(&self.rows).ok().flatten() {
-            slice.rows = kept;
-            slice.times = times(&slice.rows, loaded.index_of(self.column)?, self.column)?;
-            slice.residual = None;
-        }
-        if slice.residual.is_none() {
-            slice.rows = slice.rows.project(&slice.columns)?;
-            slice.columns = (0..slice.columns.len()).collect();
-        }
-        Ok(slice)
+            candidates: Mutex::default(),
+        })
     }
 }
 
@@ -288,11 +311,10 @@ fn is_constant(expr: &Expr, of_a_row: bool) -> bool {
 /// The rows of a scan, cut when it runs and not when it is planned: a plan is made once and runs for many windows.
 #[derive(Debug)]
 pub(super) struct Slice {
-    rows: RecordBatch,
-    times: TimestampMicrosecondArray,
-    /// A filter that could not be applied to all rows at once.
-    residual: Option<Arc<dyn PhysicalExpr>>,
-    /// Positions in `rows` of what is returned.
+    table: SortedTable,
+    /// What must hold of a row, whatever the window.
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    /// Positions among the loaded columns of what is returned.
     columns: Vec<usize>,
     schema: SchemaRef,
     /// What the time column is compared with.
@@ -300,14 +322,56 @@ pub(super) struct Slice {
     /// All of this in words: two scans of one table that say the same are the same.
     says: String,
     properties: Arc<PlanProperties>,
+    /// Made of the table's rows when they are first asked for, and again when they were replaced.
+    candidates: Mutex<Option<Arc<Candidates>>>,
+}
+
+/// The rows of a table that some window may return.
+#[derive(Debug)]
+struct Candidates {
+    of: Arc<Sorted>,
+    /// Only these, and only the columns that are returned; `None` where the filter has to wait for the window.
+    kept: Option<Sorted>,
+}
+
+impl Candidates {
+    fn rows(&self) -> &Sorted {
+        self.kept.as_ref().unwrap_or(&self.of)
+    }
+}
+
+/// Candidates that lie in a window.
+#[derive(Debug, Clone)]
+pub(super) struct Section {
+    candidates: Arc<Candidates>,
+    range: Range<usize>,
+}
+
+/// The same places in the same rows.
+impl PartialEq for Section {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.candidates, &other.candidates) && self.range == other.range
+    }
+}
+
+impl Section {
+    pub(super) fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
 }
 
 impl Slice {
-    /// Positions of the rows of the window that is now.
+    /// The rows of the window that is now.
     ///
     /// # Errors
     /// When a bound cannot be computed.
-    pub(super) fn range(&self) -> QueryResult<Range<usize>> {
+    pub(super) fn section(&self) -> QueryResult<Section> {
+        let candidates = self.candidates()?;
+        let range = self.range(&candidates.rows().times)?;
+        Ok(Section { candidates, range })
+    }
+
+    fn range(&self, times: &TimestampMicrosecondArray) -> QueryResult<Range<usize>> {
         let options = RecordBatchOptions::new().with_row_count(Some(1));
         let one_row =
             RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
@@ -323,24 +387,53 @@ impl Slice {
                 None => return Ok(0..0),
             }
         }
-        Ok(between(&self.times, bounds.from, bounds.to))
+        Ok(between(times, bounds.from, bounds.to))
     }
 
-    /// What the residual filter keeps; `None` without one.
-    fn filtered(&self, rows: &RecordBatch) -> QueryResult<Option<RecordBatch>> {
-        let Some(filter) = &self.residual else {
-            return Ok(None);
+    fn candidates(&self) -> QueryResult<Arc<Candidates>> {
+        let rows = self.table.rows();
+        let mut known = self
+            .candidates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(candidates) = &*known
+            && Arc::ptr_eq(&candidates.of, &rows)
+        {
+            return Ok(Arc::clone(candidates));
+        }
+        // A filter that fails on a row of another window must not fail this one: then it is left for later.
+        let kept = match self.filtered(&rows.rows) {
+            Ok(kept) => {
+                let times = times(
+                    &kept,
+                    self.table.loaded.index_of(self.table.column)?,
+                    self.table.column,
+                )?;
+                let rows = kept.project(&self.columns)?;
+                Some(Sorted { rows, times })
+            }
+            Err(_) => None,
+        };
+        let candidates = Arc::new(Candidates { of: rows, kept });
+        *known = Some(Arc::clone(&candidates));
+        Ok(candidates)
+    }
+
+    /// What the filter keeps.
+    fn filtered(&self, rows: &RecordBatch) -> QueryResult<RecordBatch> {
+        let Some(filter) = &self.filter else {
+            return Ok(rows.clone());
         };
         let mask = filter.evaluate(rows)?.into_array(rows.num_rows())?;
-        Ok(Some(filter_record_batch(rows, mask.as_boolean())?))
+        Ok(filter_record_batch(rows, mask.as_boolean())?)
     }
 
     fn read(&self) -> QueryResult<RecordBatch> {
-        let range = self.range()?;
-        let rows = self.rows.slice(range.start, range.len());
-        match self.filtered(&rows)? {
-            Some(rows) => Ok(rows.project(&self.columns)?),
-            None => Ok(rows),
+        let Section { candidates, range } = self.section()?;
+        let rows = candidates.rows().rows.slice(range.start, range.len());
+        match candidates.kept {
+            Some(_) => Ok(rows),
+            None => Ok(self.filtered(&rows)?.project(&self.columns)?),
         }
     }
 }

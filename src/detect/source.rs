@@ -66,7 +66,7 @@ impl Needs {
             let Some(view) = provider.downcast_ref::<BoundedView>() else {
                 continue;
             };
-            let plan = view.over(&context.state(), &positions(view, &columns)?, ALL_TIME)?;
+            let plan = view.over(&positions(view, &columns)?, ALL_TIME)?;
             let mut inner = Needs::default();
             inner.add(context, &plan)?;
             pending.extend(inner.views.clone());
@@ -222,7 +222,7 @@ impl Needs {
         };
         let needs = self.with_spans(std::slice::from_ref(view));
         let columns = positions(bounded, &needs.views[&view.name])?;
-        let plan = bounded.over(&context.state(), &columns, (range.start, range.end))?;
+        let plan = bounded.over(&columns, (range.start, range.end))?;
         // Where there is no memory for all of it at once, there may be for a window.
         let Ok(batches) = context.execute_logical_plan(plan).await?.collect().await else {
             return Ok(None);

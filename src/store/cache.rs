@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use arrow::array::RecordBatch;
-use arrow::ipc::reader::StreamReader;
+use arrow::buffer::Buffer;
+use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use flate2::Crc;
 
@@ -21,12 +22,20 @@ use crate::store::log::commit_path;
 use crate::store::snapshot::{TableSnapshot, files_schema, transactions_schema};
 
 /// First bytes of the file; the number is that of this layout.
-const MAGIC: &[u8; 8] = b"iwsnap01";
-/// Magic, checksum, then version, size and time of the commit, and the length of the file list.
-const HEADER: usize = 8 + 4 + 4 * 8;
+const MAGIC: &[u8; 8] = b"iwsnap02";
+/// Magic, then version, size and time of the commit and the length of the file list, checksum, and zeros: the columns
+/// after it begin where they can be used as they lie.
+const HEADER: usize = 64;
+const NUMBERS: std::ops::Range<usize> = 8..40;
+const CHECKSUM: std::ops::Range<usize> = 40..44;
 
 fn path(table_folder: &Path) -> PathBuf {
     table_folder.join("_inferwatch").join("snapshot")
+}
+
+/// Whether a snapshot was ever saved, to be believed or not.
+pub(super) fn is_saved(table_folder: &Path) -> bool {
+    path(table_folder).exists()
 }
 
 /// What tells a commit's file from another of the same name: its size, and when it was written in nanoseconds.
@@ -44,9 +53,8 @@ pub(super) fn load(table: Table, table_folder: &Path) -> Option<TableSnapshot> {
         .read_to_end(&mut bytes)
         .ok()?;
     let (header, body) = bytes.split_at_checked(HEADER)?;
-    let (magic, header) = header.split_at(8);
-    let (checksum, numbers) = header.split_at(4);
-    if magic != MAGIC || checksum != crc(numbers, body).to_le_bytes() {
+    let numbers = &header[NUMBERS];
+    if !header.starts_with(MAGIC) || header[CHECKSUM] != crc(numbers, body).to_le_bytes() {
         return None;
     }
     let mut numbers = numbers
@@ -61,9 +69,11 @@ pub(super) fn load(table: Table, table_folder: &Path) -> Option<TableSnapshot> {
     if identity(table_folder, version)? != [size, modified] {
         return None;
     }
-    let (files, transactions) = body.split_at_checked(usize::try_from(length).ok()?)?;
-    let files = read_batch(files)?;
-    let transactions = read_batch(transactions)?;
+    let body = Buffer::from_vec(bytes).slice(HEADER);
+    let length = usize::try_from(length).ok()?;
+    let rest = body.len().checked_sub(length)?;
+    let files = read_batch(body.slice_with_length(0, length))?;
+    let transactions = read_batch(body.slice_with_length(length, rest))?;
     // A table's statistics columns may have changed with the program.
     let same =
         files.schema() == files_schema(table) && transactions.schema() == transactions_schema();
@@ -89,13 +99,11 @@ fn try_save(snapshot: &TableSnapshot, table_folder: &Path) -> Result<Option<()>>
         .flat_map(|number| number.to_le_bytes())
         .collect();
     let body = [files, transactions].concat();
-    let bytes = [
-        &MAGIC[..],
-        &crc(&numbers, &body).to_le_bytes(),
-        &numbers,
-        &body,
-    ]
-    .concat();
+    let mut header = [0; HEADER];
+    header[..MAGIC.len()].copy_from_slice(MAGIC);
+    header[NUMBERS].copy_from_slice(&numbers);
+    header[CHECKSUM].copy_from_slice(&crc(&numbers, &body).to_le_bytes());
+    let bytes = [&header[..], &body].concat();
     let path = path(table_folder);
     let access = if snapshot.table().is_restricted() {
         Access::Private
@@ -113,8 +121,9 @@ fn crc(header: &[u8], body: &[u8]) -> u32 {
     crc.sum()
 }
 
-fn read_batch(bytes: &[u8]) -> Option<RecordBatch> {
-    StreamReader::try_new(bytes, None).ok()?.next()?.ok()
+/// The rows in place: megabytes, which a cold process would have to copy before its first query.
+fn read_batch(mut bytes: Buffer) -> Option<RecordBatch> {
+    StreamDecoder::new().decode(&mut bytes).ok()?
 }
 
 fn write_batch(batch: &RecordBatch) -> Result<Vec<u8>> {

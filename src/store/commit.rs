@@ -1,7 +1,7 @@
 //! Commits to several tables that take effect as one.
 //!
 //! Delta has no transaction over two tables. So what a commit will do is written down first, as a *pending* file in
-//! the store; then table after table is committed; then the pending file goes. Whoever commits next completes what a
+//! the store; then table after table is committed; then the pending file goes. Whoever writes next completes what a
 //! crash left pending, before anything else. Commits of one store follow one another under a lock that is held for
 //! the commit alone, not while rows are sorted and written.
 
@@ -241,7 +241,20 @@ fn write_pending(
     Ok(path)
 }
 
-/// Completes what a crash has left pending. The caller holds the lock, so nobody is at it.
+/// Completes what a crash has left pending, if anything is. Whoever decides by what the tables hold what is left to do
+/// calls this first: one of them may be a commit behind the others.
+pub(crate) fn complete(store: &Store) -> Result<()> {
+    let folder = store.pending_folder();
+    let mut entries = std::fs::read_dir(&folder).map_err(Error::io("list", &folder))?;
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    // It may also be of a commit that is under way; then it is gone when the lock is free.
+    let _lock = lock(&store.lock_path("commit"), PATIENCE)?;
+    complete_pending(store)
+}
+
+/// As [`complete`]. The caller holds the lock, so nobody is at it.
 fn complete_pending(store: &Store) -> Result<()> {
     let folder = store.pending_folder();
     disk::remove_temporary(&folder)?;
@@ -404,6 +417,21 @@ mod tests {
                 (0, 0, 2)
             );
         }
+    }
+
+    #[test]
+    fn a_writer_finds_all_tables_at_the_same_commit() {
+        let transactions = [("source".to_owned(), 1)];
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open_or_create(&folder.path().join("store")).expect("a store");
+        let changes = changes(&store);
+        write_pending(&store, &changes, &transactions).expect("it is written");
+        commit_table(&store, &changes[0], &transactions).expect("a commit");
+        // The crash is here. Who comes next sees that the source is there, and has nothing to commit.
+        let store = Store::open(store.root()).expect("a store");
+        assert_eq!(rows(&store, Table::Findings), 0);
+        store.writer(WriteOptions::default()).expect("a writer");
+        assert_eq!(rows(&store, Table::Findings), 1);
     }
 
     #[test]

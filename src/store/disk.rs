@@ -3,6 +3,7 @@
 //! A file is durable when its bytes are synchronised and so is every folder that had to change for its name to be
 //! found. Permissions are the owner's alone for whatever is private. Reading needs none of this and is not here.
 
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -114,6 +115,14 @@ fn temporary_name(path: &Path) -> Result<PathBuf> {
         std::process::id(),
         random_name()?
     )))
+}
+
+/// Whether a file is one that was to become `target`, beside it.
+pub(super) fn is_temporary(name: &OsStr, target: &str) -> bool {
+    let name = name.to_string_lossy();
+    let rest = name.strip_prefix('.');
+    let rest = rest.and_then(|name| name.strip_prefix(target));
+    rest.is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".tmp"))
 }
 
 /// Removes the temporary files in a folder. For who knows that nobody is writing there: what is left is of the dead.

@@ -25,6 +25,7 @@ use delta_kernel_default_engine::{DefaultEngine, DefaultEngineBuilder};
 
 use crate::error::{Error, Result};
 use crate::schema::Table;
+use crate::store::cache;
 use crate::store::data_file::DataFile;
 use crate::store::disk::{self, Access};
 use crate::store::durable::DurableFileSystem;
@@ -489,7 +490,7 @@ impl DeltaLog {
 
 impl TableLog for DeltaLog {
     fn read(&self) -> Result<Option<TableSnapshot>> {
-        if !self.folder.join("_delta_log").is_dir() {
+        if !is_begun(&self.folder)? {
             return Ok(None);
         }
         outside_runtime(|| {
@@ -600,6 +601,24 @@ pub(super) fn log_folder(table_folder: &Path) -> PathBuf {
 /// The file of a commit.
 pub(super) fn commit_path(table_folder: &Path, version: u64) -> PathBuf {
     log_folder(table_folder).join(format!("{version:020}.json"))
+}
+
+/// Whether a table has a log. A crash may have left the log's folder with nothing in it, or with a first version that
+/// never got its name. But where a snapshot was saved there was a version, and that it is gone is for the kernel to say.
+fn is_begun(table_folder: &Path) -> Result<bool> {
+    let folder = log_folder(table_folder);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io("list", &folder)(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(Error::io("list", &folder))?.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") {
+            return Ok(true);
+        }
+    }
+    Ok(cache::is_saved(table_folder))
 }
 
 /// The versions of the commits in a log, in order.

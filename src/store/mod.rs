@@ -63,6 +63,8 @@ const UNSAVED: usize = 128;
 const MARKER: &str = "inferwatch.json";
 /// What the marker says of the layout of the folder.
 const FORMAT: u64 = 1;
+/// Folders beside those of the tables.
+const FOLDERS: [&str; 4] = ["keys", "locks", "pending", "spill"];
 
 /// A store. Cheap to clone; clones share what they have read.
 #[derive(Clone)]
@@ -164,10 +166,11 @@ impl Store {
         self.refresh(table)
     }
 
-    /// Takes rows to commit them.
+    /// Takes rows to commit them. What a crash has left of another commit is completed first.
     ///
     /// # Errors
-    /// When another writer holds the store, and both ask to be the only one; when rows could not be spilled.
+    /// When another writer holds the store, and both ask to be the only one; when rows could not be spilled; when what
+    /// was left cannot be completed.
     pub fn writer(&self, options: WriteOptions) -> Result<StoreWriter> {
         StoreWriter::new(self.clone(), options)
     }
@@ -323,9 +326,9 @@ fn create(root: &Path) -> Result<()> {
     let occupied = match std::fs::read_dir(root) {
         // What an interrupted creation left is no obstacle.
         Ok(entries) => entries.flatten().any(|entry| {
-            !["keys", "locks", "pending", "spill"]
-                .iter()
-                .any(|name| entry.file_name() == *name)
+            let name = entry.file_name();
+            let is_folder = FOLDERS.iter().any(|folder| name == *folder);
+            !is_folder && !disk::is_temporary(&name, MARKER)
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(Error::io("open", root)(error)),
@@ -337,7 +340,7 @@ fn create(root: &Path) -> Result<()> {
         });
     }
     disk::create_folder(root, Access::Shared)?;
-    for private in ["keys", "locks", "pending", "spill"] {
+    for private in FOLDERS {
         disk::create_folder(&root.join(private), Access::Private)?;
     }
     let mut secret = [0_u8; 32];

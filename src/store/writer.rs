@@ -86,6 +86,7 @@ impl StoreWriter {
             _lock: lock,
         };
         disk::create_folder(&writer.spill_folder(), Access::Private)?;
+        commit::complete(&writer.store)?;
         Ok(writer)
     }
 

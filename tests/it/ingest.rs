@@ -1,14 +1,16 @@
 //! Ingest as a whole: what a run leaves behind when it is repeated, continued or killed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use inferwatch::schema::Table;
+use inferwatch::store::Store;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
 /// Stands in every prompt that a test writes, and must be in no store that keeps no text.
@@ -126,57 +128,145 @@ fn text_can_be_added_later_without_a_second_row_of_metadata() {
 
 #[test]
 fn a_run_killed_at_any_moment_and_run_again_is_as_if_run_once() {
-    const MOMENTS: u32 = 50;
+    const MOMENTS: usize = 50;
+    let input = |folder: &Path| {
+        fs::create_dir_all(folder.join("logs")).unwrap();
+        for file in 0..2 {
+            // Two hours of three callers each: six partitions in two tables, and one of what cannot be read.
+            let lines = (0..12).map(|n| line(168 * (2 * file + n / 6) + 24 * (n / 2 % 3) + n % 2));
+            let text = lines.collect::<String>() + &format!("{{\"{MARKER}\": broken\n");
+            fs::write(folder.join(format!("logs/{file}.jsonl")), text).unwrap();
+        }
+    };
     let ingest = ["ingest", "--content", "redacted", "logs"];
     let reference = TempDir::new().unwrap();
-    logs(reference.path(), 6, 60);
-    let began = Instant::now();
-    assert_eq!(run(reference.path(), &ingest).2, 0);
-    let whole = began.elapsed();
-    let once = sums(reference.path());
+    input(reference.path());
+    let (_, told, code) = run(reference.path(), &ingest);
+    assert_eq!(code, 0, "the clean run said: {told}");
+    let once = records(reference.path());
+    let counts = |table: Table| once.iter().filter(|(of, _)| *of == table).count();
+    let tables = [Table::Calls, Table::Content, Table::Quarantine];
+    assert_eq!(tables.map(counts), [24, 48, 2], "{once:#?}");
+    let whole = entries(reference.path());
 
-    // Each moment has a store of its own, and is drawn from a slice of the time that a whole run took, so that no part
-    // of it is left out. Nothing is asserted about time.
-    let mut chance = StdRng::seed_from_u64(50);
-    let moments: Vec<Duration> = (0..MOMENTS)
-        .map(|slice| {
-            whole.mul_f64((f64::from(slice) + chance.random::<f64>()) / f64::from(MOMENTS))
-        })
-        .collect();
+    // A moment is a number of files and folders in the store, from none to all that a whole run leaves there. Nothing
+    // depends on how long anything takes: a run that was over before it could be killed is tried again, to be killed
+    // when half as much is there.
     let next = AtomicUsize::new(0);
-    let finished = AtomicUsize::new(0);
+    let kills = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(moment) = moments.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let killed = TempDir::new().unwrap();
-                    logs(killed.path(), 6, 60);
-                    if !is_killed(killed.path(), &ingest, *moment) {
-                        finished.fetch_add(1, Ordering::Relaxed);
-                    }
+                while let Some(moment) = Some(next.fetch_add(1, Ordering::Relaxed))
+                    && moment < MOMENTS
+                {
+                    let mut wanted = whole * moment / MOMENTS;
+                    let (killed, found) = loop {
+                        let folder = TempDir::new().unwrap();
+                        input(folder.path());
+                        match killed_with(folder.path(), &ingest, wanted) {
+                            Some(found) => break (folder, found),
+                            None if wanted > 0 => wanted /= 2,
+                            None => panic!("a run was over before it could be killed at all"),
+                        }
+                    };
+                    let what = format!(
+                        "killed when {wanted} files and folders were asked for, and {found} of {whole} there"
+                    );
                     let (_, told, code) = run(killed.path(), &ingest);
-                    assert_eq!(code, 0, "{told}");
-                    assert_eq!(sums(killed.path()), once, "killed after {moment:?}");
+                    assert_eq!(code, 0, "{what}; run again, it said: {told}");
+                    let differ = difference(&once, &records(killed.path()));
+                    assert!(differ.is_empty(), "{what}; run again: {told}\n{differ:#?}");
+                    let store = Store::open(&killed.path().join("store")).expect(&what);
+                    let report = store.verify(false).expect(&what);
+                    assert!(report.problems.is_empty(), "{what}: {:?}", report.problems);
+                    kills.lock().unwrap().push(found);
                 }
             });
         }
     });
-    // On a busy machine some runs are at their end before their moment comes; were all, nothing would have been tested.
-    assert!(finished.into_inner() < moments.len() * 9 / 10);
+    let mut kills = kills.into_inner().unwrap();
+    kills.sort_unstable();
+    assert_eq!(kills.len(), MOMENTS, "{kills:?}");
+    // How much was there when they were killed. Were it mostly the same, most moments would not have been tested.
+    let mut stages = kills.clone();
+    stages.dedup();
+    assert!(stages.len() > 10, "of {whole} were there: {kills:?}");
+    let is_midway = |found: &&usize| (whole / 10..whole).contains(*found);
+    let midway = kills.iter().filter(is_midway).count();
+    assert!(midway >= MOMENTS / 2, "of {whole} were there: {kills:?}");
 }
 
-/// Starts the program and kills it after some time; whether it was still running.
-fn is_killed(folder: &Path, arguments: &[&str], after: Duration) -> bool {
+/// The records that are in one more often than in the other, and how much more often in the second.
+fn difference(
+    first: &[(Table, String)],
+    second: &[(Table, String)],
+) -> BTreeMap<(Table, String), i64> {
+    let mut counts = BTreeMap::new();
+    for (records, one) in [(first, -1), (second, 1)] {
+        for record in records {
+            *counts.entry(record.clone()).or_default() += one;
+        }
+    }
+    counts.retain(|_, count| *count != 0);
+    counts
+}
+
+/// Runs the program until its store has so many files and folders, and kills it: how many there were then, or `None`
+/// when it was over before.
+fn killed_with(folder: &Path, arguments: &[&str], wanted: usize) -> Option<usize> {
     let mut child = program(folder, arguments)
         .stderr(Stdio::null())
         .spawn()
         .expect("the program starts");
-    let (_never, clock) = channel::<()>();
-    let _ = clock.recv_timeout(after);
-    let running = child.try_wait().expect("it is ours").is_none();
+    while entries(folder) < wanted && child.try_wait().expect("it is ours").is_none() {
+        std::thread::yield_now();
+    }
     child.kill().expect("it is ours");
-    child.wait().expect("it ended");
-    running
+    let status = child.wait().expect("it ended");
+    status.code().is_none().then(|| entries(folder))
+}
+
+/// How many files and folders a store has. They come and go while they are counted.
+fn entries(folder: &Path) -> usize {
+    let store = walkdir::WalkDir::new(folder.join("store"));
+    store.into_iter().filter_map(Result::ok).count()
+}
+
+/// What was read from the logs, record by record, as the files of the store have it. Ids are left out: their key is the
+/// store's own.
+fn records(folder: &Path) -> Vec<(Table, String)> {
+    let columns = [
+        "event_time",
+        "request_id",
+        "caller",
+        "input_tokens",
+        "text",
+        "line",
+        "source_file",
+        "source_offset",
+    ];
+    let store = Store::open(&folder.join("store")).expect("a store");
+    let mut records = Vec::new();
+    for table in [Table::Calls, Table::Content, Table::Quarantine] {
+        for entry in store.snapshot(table).expect("a snapshot").iter() {
+            let path = store.root().join(table.name()).join(entry.path());
+            let file = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap());
+            let file = file.expect("a Parquet file");
+            let wanted = ProjectionMask::columns(file.parquet_schema(), columns);
+            for batch in file.with_projection(wanted).build().expect("it is read") {
+                let batch = batch.expect("rows");
+                for row in 0..batch.num_rows() {
+                    let cells = batch.columns().iter().map(|column| {
+                        arrow::util::display::array_value_to_string(column, row).expect("prints")
+                    });
+                    records.push((table, cells.collect::<Vec<_>>().join(" ")));
+                }
+            }
+        }
+    }
+    records.sort_unstable();
+    records
 }
 
 #[test]

@@ -9,8 +9,8 @@ use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use inferwatch::catalog::check::Checker;
-use inferwatch::catalog::{Pack, Problem, register_views, views};
-use inferwatch::detect::CaseRunner;
+use inferwatch::catalog::{Pack, Problem, RuleFile, register_views, views};
+use inferwatch::detect::{CaseResult, run_cases};
 use inferwatch::schema::{Call, CallBuilder, Micros, Table};
 use inferwatch::session::{self, SessionOptions};
 
@@ -38,14 +38,19 @@ fn the_shipped_rules_have_no_error_and_no_warning() {
 #[test]
 fn every_test_of_every_shipped_rule_passes() {
     let pack = Pack::embedded();
-    let runtime = runtime();
-    let runner = CaseRunner::new().expect("a context");
-    for file in &pack.rules {
-        for case in &file.cases {
-            let result = runtime.block_on(runner.run(file, case));
+    let results = cases(pack.rules.iter().collect());
+    for (file, results) in pack.rules.iter().zip(results) {
+        assert_eq!(file.cases.len(), results.len());
+        for (case, result) in file.cases.iter().zip(results) {
             assert_eq!(result.failure, None, "{} / {}", file.rule.id, case.name);
         }
     }
+}
+
+/// What comes of the tests of rules.
+fn cases(files: Vec<&RuleFile>) -> Vec<Vec<CaseResult>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    run_cases(runtime().handle(), files, threads).expect("the views plan")
 }
 
 #[test]
@@ -74,8 +79,6 @@ fn every_shipped_rule_has_a_test_that_fires_and_two_that_do_not() {
 fn tests_of_a_rule_fail_when_its_line_is_moved() {
     let pack = Pack::embedded();
     let file = pack.rule("token-burn").expect("ships");
-    let runtime = runtime();
-    let runner = CaseRunner::new().expect("a context");
     for (from, to) in [
         ("> $max_tokens", "> $max_tokens + 1"),
         ("> $max_tokens", ">= $max_tokens"),
@@ -83,17 +86,9 @@ fn tests_of_a_rule_fail_when_its_line_is_moved() {
         let mut changed = file.clone();
         changed.sql = file.sql.replace(from, to);
         assert_ne!(changed.sql, file.sql);
-        let failed = changed
-            .cases
-            .iter()
-            .filter(|case| {
-                runtime
-                    .block_on(runner.run(&changed, case))
-                    .failure
-                    .is_some()
-            })
-            .count();
-        assert!(failed > 0, "{to}");
+        let results = cases(vec![&changed]).remove(0);
+        let failed = results.iter().filter(|result| result.failure.is_some());
+        assert!(failed.count() > 0, "{to}");
     }
 }
 

@@ -1255,3 +1255,49 @@ fn a_folder_that_is_not_a_store_is_left_alone() {
     assert!(error.hint().is_some());
     assert_eq!(files_below(folder.path()).len(), 1);
 }
+
+#[test]
+fn a_store_that_was_not_finished_is_made_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("store");
+    std::fs::create_dir_all(root.join("keys")).expect("a folder");
+    // The marker under the name that it has until it is on the disk.
+    std::fs::write(root.join(".inferwatch.json.4711.00ff.tmp"), "{").expect("a file");
+    Store::open_or_create(&root).expect("nothing else is in there");
+
+    let other = folder.path().join("other");
+    std::fs::create_dir_all(&other).expect("a folder");
+    std::fs::write(other.join(".thesis.txt.4711.00ff.tmp"), "precious").expect("a file");
+    Store::open_or_create(&other).expect_err("it is somebody else's");
+}
+
+#[test]
+fn a_log_that_was_not_begun_is_a_table_without_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for left in [
+        None,
+        Some(".00000000000000000000.json.4711.00ff.tmp"),
+        Some(".torn-00000000000000000000-00ff.json"),
+    ] {
+        let store = open(&folder.path().join(left.unwrap_or("nothing")));
+        let log = store.root().join("calls/_delta_log");
+        std::fs::create_dir_all(&log).expect("a folder");
+        if let Some(name) = left {
+            std::fs::write(log.join(name), "{").expect("a file");
+        }
+        let snapshot = store.snapshot(Table::Calls).expect("a snapshot");
+        assert_eq!((snapshot.version(), snapshot.rows()), (None, 0));
+        commit(&store, calls([call(TEN, Some("a"), Some("m"), 1)]), 1);
+        assert_sound(&store);
+        // A log whose versions are gone was begun.
+        let store = Store::open(store.root()).expect("a store");
+        assert_eq!(store.snapshot(Table::Calls).expect("a snapshot").rows(), 1);
+        for path in files_below(&log) {
+            std::fs::remove_file(path).expect("gone");
+        }
+        let store = Store::open(store.root()).expect("a store");
+        store
+            .snapshot(Table::Calls)
+            .expect_err("rows were there before");
+    }
+}

@@ -192,6 +192,28 @@ fn windows(criterion: &mut Criterion) {
     }
 }
 
+/// Functions of all rows of a partition at once, whatever their frame.
+fn partitions(criterion: &mut Criterion) {
+    let mut random = StdRng::seed_from_u64(7);
+    let values: ArrayRef = Arc::new(Float64Array::from_iter_values(
+        (0..ROWS).map(|_| random.random_range(0.0..1.0)),
+    ));
+    let function: WindowUDF = window::BenjaminiHochberg::default().into();
+    let mut benches = criterion.benchmark_group(function.name());
+    benches.throughput(Throughput::Elements(ROWS as u64));
+    benches.bench_function("whole_partition", |bencher| {
+        bencher.iter(|| {
+            let mut evaluator = function
+                .partition_evaluator_factory(PartitionEvaluatorArgs::default())
+                .expect("an evaluator");
+            evaluator
+                .evaluate_all(black_box(std::slice::from_ref(&values)), ROWS)
+                .expect("p-values")
+        });
+    });
+    benches.finish();
+}
+
 fn scalars(criterion: &mut Criterion) {
     let mut random = StdRng::seed_from_u64(7);
     let lists = |random: &mut StdRng| {
@@ -249,5 +271,5 @@ fn scalars(criterion: &mut Criterion) {
     benches.finish();
 }
 
-criterion_group!(benches, aggregates, windows, scalars);
+criterion_group!(benches, aggregates, windows, partitions, scalars);
 criterion_main!(benches);

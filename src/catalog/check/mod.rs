@@ -22,9 +22,11 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast;
+use tokio::runtime::Handle;
 
 use super::{BoundedView, ENGINE_PARAMS, Lock, Locked, Pack, Problem, RuleFile, meaning, views};
 use crate::error::Result;
+use crate::parallel::in_parallel_with;
 use crate::schema::Table;
 use crate::session::{self, SessionOptions};
 use crate::suggest::nearest;
@@ -42,6 +44,65 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// The lock file that would fit the rules as they are.
     pub lock: Lock,
+    /// For each rule of the pack its plan for a window, optimised, if it plans.
+    pub plans: Vec<Option<LogicalPlan>>,
+}
+
+/// What came of one rule.
+#[derive(Default)]
+struct Checked {
+    problems: Vec<Problem>,
+    /// The query's canonical text, when it parses.
+    canonical: Option<String>,
+    /// Optimised, when it plans.
+    plan: Option<LogicalPlan>,
+}
+
+/// Plans and lints every rule of a pack, several at a time.
+///
+/// # Errors
+/// When an embedded view does not plan.
+pub fn check(runtime: &Handle, pack: &Pack, threads: usize) -> Result<Report> {
+    let checked = in_parallel_with(
+        pack.rules.iter().collect(),
+        threads,
+        || runtime.block_on(Checker::new()),
+        |checker, file| runtime.block_on(checker.check_rule(file)),
+    )?;
+    Ok(Report::of(pack, checked))
+}
+
+impl Report {
+    fn of(pack: &Pack, checked: Vec<Checked>) -> Report {
+        let mut report = Report {
+            problems: pack.problems.clone(),
+            ..Report::default()
+        };
+        for (file, mut checked) in pack.rules.iter().zip(checked) {
+            if let Some(canonical) = checked.canonical {
+                let meaning = meaning(&file.rule, &canonical);
+                if let Some((_, lock)) = &pack.lock {
+                    checked
+                        .problems
+                        .extend(lints::version(file, &meaning, lock));
+                }
+                let locked = Locked {
+                    version: file.rule.version,
+                    meaning,
+                };
+                report.lock.rules.insert(file.rule.id.clone(), locked);
+            }
+            let problems = checked.problems.into_iter();
+            report
+                .problems
+                .extend(problems.map(|problem| problem.at(&file.path)));
+            report.plans.push(checked.plan);
+        }
+        report
+            .problems
+            .sort_by(|a, b| (&a.path, a.line, a.level).cmp(&(&b.path, b.line, b.level)));
+        report
+    }
 }
 
 /// What planning one rule gives the lints.
@@ -90,62 +151,40 @@ impl Checker {
         Ok(Checker { context, schemas })
     }
 
-    /// The context, for what else there is to tell of a rule without data.
-    pub fn context(&self) -> &SessionContext {
-        &self.context
-    }
-
     /// Plans and lints every rule of a pack.
     pub async fn check(&self, pack: &Pack) -> Report {
-        let mut report = Report {
-            problems: pack.problems.clone(),
-            lock: Lock::default(),
-        };
+        let mut checked = Vec::with_capacity(pack.rules.len());
         for file in &pack.rules {
-            let mut problems = Vec::new();
-            if let Some(canonical) = self.check_rule(file, &mut problems).await {
-                let meaning = meaning(&file.rule, &canonical);
-                if let Some((_, lock)) = &pack.lock {
-                    problems.extend(lints::version(file, &meaning, lock));
-                }
-                let locked = Locked {
-                    version: file.rule.version,
-                    meaning,
-                };
-                report.lock.rules.insert(file.rule.id.clone(), locked);
-            }
-            report
-                .problems
-                .extend(problems.into_iter().map(|problem| problem.at(&file.path)));
+            checked.push(self.check_rule(file).await);
         }
-        report
-            .problems
-            .sort_by(|a, b| (&a.path, a.line, a.level).cmp(&(&b.path, b.line, b.level)));
-        report
+        Report::of(pack, checked)
     }
 
-    /// The query's canonical text when it parses; problems are added.
-    async fn check_rule(&self, file: &RuleFile, problems: &mut Vec<Problem>) -> Option<String> {
-        lints::header(file, problems);
+    async fn check_rule(&self, file: &RuleFile) -> Checked {
+        let mut checked = Checked::default();
+        lints::header(file, &mut checked.problems);
         let statement = match one_select(&file.sql) {
             Ok(statement) => statement,
             Err(problem) => {
-                problems.push(*problem);
-                return None;
+                checked.problems.push(*problem);
+                return checked;
             }
         };
         let Statement::Statement(boxed) = &statement else {
-            return None;
+            return checked;
         };
         let ast::Statement::Query(query) = boxed.as_ref() else {
-            return None;
+            return checked;
         };
-        let canonical = query.to_string();
+        checked.canonical = Some(query.to_string());
         match self.plan(file, statement.clone(), query).await {
-            Ok(planned) => lints::plan(&planned, problems),
-            Err(problem) => problems.push(*problem),
+            Ok(planned) => {
+                lints::plan(&planned, &mut checked.problems);
+                checked.plan = Some(planned.optimised);
+            }
+            Err(problem) => checked.problems.push(*problem),
         }
-        Some(canonical)
+        checked
     }
 
     async fn plan<'a>(
