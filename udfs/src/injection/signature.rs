@@ -10,7 +10,7 @@
 //! [[signature]]
 //! id = "override.ignore-rules"          # for ever: never reused for another meaning
 //! category = "direct_override"          # technique family
-//! weight = 0.9                          # 0.5 and more fires alone; below zero it takes that share off
+//! weight = 0.9                          # 0.5 and more fires alone; below zero it takes that share off where another hits
 //! atlas = "AML.T0051.000"
 //! lang = "en"
 //! patterns = ["{override} ..3 {rules}"] # see the pattern module for the language
