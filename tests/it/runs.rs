@@ -301,13 +301,13 @@ fn any_order_of_arrival_ends_in_the_findings_of_one_clean_run() {
         let chunks = |rows: &[Row], size: usize| -> Vec<Vec<Row>> {
             rows.chunks(size).map(<[Row]>::to_vec).collect()
         };
-        let store = in_pieces(&pack, &chunks(&rows, 80), &open_ended());
+        let store = in_pieces(&pack, &chunks(&rows, 90), &open_ended());
         assert_same(&store, &clean, "in order");
 
         // Every commit has rows of all hours.
         let mut shuffled = rows.clone();
         shuffled.shuffle(&mut random);
-        let store = in_pieces(&pack, &chunks(&shuffled, 90), &open_ended());
+        let store = in_pieces(&pack, &chunks(&shuffled, 130), &open_ended());
         assert_same(&store, &clean, "shuffled");
 
         // Each row late by up to two hours, and windows closed at once.
@@ -317,13 +317,13 @@ fn any_order_of_arrival_ends_in_the_findings_of_one_clean_run() {
             .collect();
         late.sort_by_key(|(arrives, _)| *arrives);
         let late: Vec<Row> = late.into_iter().map(|(_, row)| row).collect();
-        let store = in_pieces(&pack, &chunks(&late, 80), &complete());
+        let store = in_pieces(&pack, &chunks(&late, 90), &complete());
         assert_same(&store, &clean, "late");
 
         // Every row twice, once in its place and once anywhere.
         let mut twice = rows.clone();
         twice.extend(shuffled);
-        let store = in_pieces(&pack, &chunks(&twice, 200), &open_ended());
+        let store = in_pieces(&pack, &chunks(&twice, 260), &open_ended());
         assert_same(&store, &clean, "twice");
     }
 }
