@@ -9,7 +9,9 @@ mod block;
 mod bounds;
 mod case;
 pub mod check;
+mod correlation;
 mod header;
+mod link;
 mod listing;
 mod lock;
 mod pinned;
@@ -26,6 +28,7 @@ pub use block::{Block, Split, split};
 pub use bounds::{Bounds, time_bounds};
 pub(crate) use bounds::{comparisons, micros};
 pub use case::{Case, Given, State};
+pub use correlation::{Correlation, LinkedSignal, Required, SIGNALS, Signal};
 pub use header::{Header, Section};
 pub use listing::rules_table;
 pub use lock::{Lock, Locked, meaning};
@@ -63,6 +66,8 @@ pub struct RuleFile {
     pub sql: String,
     /// Its inline tests.
     pub cases: Vec<Case>,
+    /// Of a correlation, the rules that it looks for.
+    pub signals: Vec<LinkedSignal>,
 }
 
 /// Rules that were read together.
@@ -150,6 +155,7 @@ impl Pack {
                 );
             }
         }
+        link::link(&mut pack);
         pack
     }
 
@@ -230,7 +236,21 @@ fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> 
             )]);
         }
     }
-    let rule = rules.remove(0);
+    let mut rule = rules.remove(0);
+    let mut sql = sql;
+    let every = rule.every;
+    if let Some(correlation) = &mut rule.correlation {
+        // The table is the same for a query of the file and for that of the header.
+        correlation.has_query = sql
+            .lines()
+            .any(|line| !matches!(line.trim(), "") && !line.trim().starts_with("--"));
+        if let Err(message) = correlation.is_whole() {
+            return Err(vec![Problem::error("L-HEADER", Some(rule.line), message)]);
+        }
+        if !correlation.has_query {
+            sql = correlation.sql(every);
+        }
+    }
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     if name != rule.id.as_str() {
         let message = format!("the file is named `{name}`, the rule `{}`", rule.id);
@@ -262,5 +282,6 @@ fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> 
         rule,
         sql,
         cases,
+        signals: Vec::new(),
     }))
 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::builder::FalseyValueParser;
 
 use super::check::{early_text, read};
 use super::run::{parse_time, selected};
 use super::{CLEAR, Global};
-use crate::catalog::RuleFile;
+use crate::catalog::{RuleFile, SIGNALS};
 use crate::detect::{Early, Needs, Prepared, Window, context_of, history, time_text};
 use crate::error::Error;
 use crate::output;
@@ -32,6 +33,9 @@ pub(super) struct Args {
     /// The window that ends at this time, or just before it
     #[arg(long, env = "INFERWATCH_EXPLAIN_AT", value_name = "TIME", value_parser = parse_time)]
     at: Option<i64>,
+    /// The query in place of its plan; of a correlation, the one that its header means
+    #[arg(long, env = "INFERWATCH_EXPLAIN_SQL", value_parser = FalseyValueParser::new())]
+    sql: bool,
 }
 
 /// Runs the subcommand.
@@ -48,7 +52,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             runtime.block_on(finding(&store, id))?;
         } else {
             let rule = selected(&pack, std::slice::from_ref(id))?;
-            runtime.block_on(rules(&store, &rule, args.at))?;
+            runtime.block_on(rules(&store, &rule, args.at, args.sql))?;
         }
     }
     Ok(ExitCode::from(CLEAR))
@@ -59,10 +63,16 @@ pub(super) async fn rules(
     store: &Store,
     rules: &[&RuleFile],
     at: Option<i64>,
+    with_sql: bool,
 ) -> anyhow::Result<()> {
     let context = &context_of(store).await?;
     for file in rules {
         let rule = &file.rule;
+        if let Some(correlation) = &rule.correlation {
+            context.deregister_table(SIGNALS)?;
+            let empty = datafusion::datasource::empty::EmptyTable::new(correlation.schema());
+            context.register_table(SIGNALS, std::sync::Arc::new(empty))?;
+        }
         let prepared = Prepared::new(context, file, &[], None).await?;
         let every = rule.every.0;
         let end = at.unwrap_or(0).div_euclid(every) * every;
@@ -89,6 +99,11 @@ pub(super) async fn rules(
             );
         }
         line("early", early_text(&Early::of(context, &prepared)?));
+        for signal in &file.signals {
+            let columns = signal.columns.join(", ");
+            let (alias, id) = (&signal.alias, &signal.rule.id);
+            line("signal", format!("{alias}: {id}, by its {columns}"));
+        }
         line(
             "quiet",
             format!("a finding ends after {} without it", rule.quiet),
@@ -105,6 +120,11 @@ pub(super) async fn rules(
         for (table, columns) in &needs.tables {
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             line("reads", format!("{}: {}", table.name(), columns.join(", ")));
+        }
+        if with_sql {
+            text.push_str(&format!("\nsql\n{}", file.sql.trim()));
+            output::data(&text)?;
+            continue;
         }
         let plan = context.state().optimize(&prepared.bound(window)?)?;
         text.push_str(&format!("\nplan\n{}\n", plan.display_indent()));

@@ -178,7 +178,12 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let store = Store::open(&global.store)?;
     if args.explain {
         return runtime
-            .block_on(super::explain::rules(&store, &rules, args.at.or(args.to)))
+            .block_on(super::explain::rules(
+                &store,
+                &rules,
+                args.at.or(args.to),
+                false,
+            ))
             .map(|()| ExitCode::from(CLEAR));
     }
     let options = RunOptions {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::json;
 use super::ready::ReadyPlan;
 use super::slice::SortedTable;
-use crate::catalog::{Param, ParamValue, Rule, RuleFile, Severity, State, timestamp};
+use crate::catalog::{Param, ParamValue, Rule, RuleFile, SIGNALS, Severity, State, timestamp};
 use crate::error::Result;
 use crate::schema::Table;
 
@@ -106,31 +106,25 @@ impl<'a> Prepared<'a> {
         overrides: &[(String, ParamValue)],
         last: Option<i64>,
     ) -> Result<Prepared<'a>> {
-        let params: Vec<(&Param, ParamValue)> = file
-            .rule
-            .params
-            .iter()
-            .map(|param| {
-                let value = overrides.iter().rev().find(|(name, _)| *name == param.name);
-                (
-                    param,
-                    value.map_or_else(|| param.default.clone(), |(_, value)| value.clone()),
-                )
-            })
-            .collect();
+        let params = params(&file.rule, overrides);
         let plan = context.state().create_logical_plan(&file.sql).await?;
         let coverage = Coverage::new(context, file, last).await?;
-        let ready = match &coverage {
-            Some(Coverage {
-                rows: Rows::Sorted(_),
-                ..
-            }) => {
+        let is_in_memory = match (&coverage, &file.rule.correlation) {
+            (Some(coverage), _) => matches!(coverage.rows, Rows::Sorted(_)),
+            (None, Some(_)) => {
+                let signals = context.table_provider(SIGNALS).await?;
+                signals.downcast_ref::<SortedTable>().is_some()
+            }
+            (None, None) => false,
+        };
+        let ready = match is_in_memory {
+            true => {
                 let values = params
                     .iter()
                     .map(|(param, value)| (param.name.as_str(), value.scalar()));
                 Some(ReadyPlan::new(context, plan.clone(), &file.rule, values.collect()).await?)
             }
-            _ => None,
+            false => None,
         };
         Ok(Prepared {
             file,
@@ -161,14 +155,6 @@ impl<'a> Prepared<'a> {
             .collect();
         columns.push(table.time_column().to_string());
         Some((table, columns))
-    }
-
-    /// The parameters as JSON.
-    pub fn params_json(&self) -> Value {
-        self.params
-            .iter()
-            .map(|(param, value)| (param.name.clone(), value.json()))
-            .collect()
     }
 
     /// The plan for a window, optimised.
@@ -285,6 +271,26 @@ impl Found {
             columns,
         }
     }
+}
+
+/// The parameters that a rule runs with: its defaults, and what was given in their place.
+fn params<'a>(rule: &'a Rule, overrides: &[(String, ParamValue)]) -> Vec<(&'a Param, ParamValue)> {
+    let value = |param: &Param| {
+        let given = overrides.iter().rev().find(|(name, _)| *name == param.name);
+        given.map_or_else(|| param.default.clone(), |(_, value)| value.clone())
+    };
+    rule.params
+        .iter()
+        .map(|param| (param, value(param)))
+        .collect()
+}
+
+/// The same as JSON.
+pub(super) fn params_json(rule: &Rule, overrides: &[(String, ParamValue)]) -> Value {
+    let params = params(rule, overrides).into_iter();
+    params
+        .map(|(param, value)| (param.name.clone(), value.json()))
+        .collect()
 }
 
 /// The table of a rule's first source, or the one beneath it.

@@ -5,6 +5,7 @@
 //! one finding of consecutive windows, and what came of it is kept in one commit.
 
 mod case;
+mod correlate;
 mod emptiness;
 mod episode;
 mod evaluate;
@@ -18,6 +19,7 @@ mod record;
 mod run;
 mod settle;
 mod shared;
+mod signals;
 mod slice;
 mod source;
 mod status;

@@ -3,7 +3,7 @@
 use datafusion::prelude::SessionContext;
 
 use super::episode::{Episode, Fold};
-use super::evaluate::Evaluated;
+use super::evaluate::{Evaluated, Found};
 use super::findings::{Change, Finding, changes, same_rows};
 use super::record::Entry;
 use super::stored::{self, Progress, StoredGap, StoredWindow};
@@ -137,10 +137,14 @@ fn going(findings: &[Finding]) -> Vec<Episode> {
 
 /// Whether a window gave what it gave before.
 fn is_same(known: &StoredWindow, now: &Evaluated) -> bool {
-    let mut left: Vec<_> = known.found.iter().collect();
-    known.state == now.state
-        && known.found.len() == now.found.len()
-        && now.found.iter().all(|found| {
+    known.state == now.state && same_answer(&known.found, &now.found)
+}
+
+/// Whether two windows gave the same rows, in whatever order.
+pub(super) fn same_answer(known: &[Found], now: &[Found]) -> bool {
+    let mut left: Vec<_> = known.iter().collect();
+    known.len() == now.len()
+        && now.iter().all(|found| {
             let position = left
                 .iter()
                 .position(|known| same_rows(&known.columns, &found.columns));

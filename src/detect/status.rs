@@ -70,7 +70,10 @@ pub async fn status(store: &Store, rules: &[&RuleFile]) -> Result<Vec<RuleStatus
             rule.id, rule.version
         );
         let progress = Progress::read(snapshot.transactions(), rule);
-        let extent = extents.of_source(first_table(rule));
+        let last_event = match rule.correlation {
+            Some(_) => extents.last(),
+            None => extents.of_source(first_table(rule)).map(|(_, last)| last),
+        };
         let sql = format!(
             "SELECT state, count(*) AS n FROM (SELECT state, row_number() OVER \
              (PARTITION BY window_end ORDER BY revision DESC) AS place FROM evaluations \
@@ -102,9 +105,9 @@ pub async fn status(store: &Store, rules: &[&RuleFile]) -> Result<Vec<RuleStatus
             rule_id: rule.id.clone(),
             rule_version: rule.version,
             last_closed: progress.last,
-            lag: extent
+            lag: last_event
                 .zip(progress.last)
-                .map(|((_, event), last)| event - last),
+                .map(|(event, last)| event - last),
             states,
             open_gaps,
             late_dropped: number(&sums, "late_dropped") as i64,

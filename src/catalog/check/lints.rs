@@ -1,6 +1,6 @@
 //! The lints, each a function from a planned rule to problems.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -79,6 +79,24 @@ fn map(
             "an OWASP entry is written with its year, as `LLM01:2025`",
         ));
     }
+}
+
+/// L-REF: the columns that a correlation says its signals have.
+pub(super) fn signals<'a>(
+    file: &'a RuleFile,
+    returned: &'a HashMap<&str, Vec<String>>,
+) -> impl Iterator<Item = Problem> + 'a {
+    file.signals.iter().flat_map(move |signal| {
+        let columns = returned.get(signal.rule.id.as_str());
+        let is_missing =
+            move |column: &&String| columns.is_some_and(|columns| !columns.contains(column));
+        signal.columns.iter().filter(is_missing).map(move |column| {
+            let hint = nearest(column, columns.into_iter().flatten().map(String::as_str))
+                .map(|near| format!("did you mean `{near}`?"));
+            let message = format!("`{}` does not return `{column}`", signal.rule.id);
+            Problem::error("L-REF", Some(file.rule.line), message).hint(hint)
+        })
+    })
 }
 
 /// The rule against the versions that shipped.
