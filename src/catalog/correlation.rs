@@ -93,7 +93,7 @@ impl Correlation {
             _ => None,
         });
         let by = by?;
-        let required = required.unwrap_or_else(|| match order.is_empty() {
+        let required = required.unwrap_or(match order.is_empty() {
             true => Required::Signals(0),
             false => Required::Signals(order.len() as i64),
         });

@@ -7,10 +7,11 @@ use anyhow::Context;
 use clap::ValueEnum;
 use clap::builder::FalseyValueParser;
 
+use super::pack::Environment;
 use super::{CLEAR, FOUND, Global};
 use crate::catalog::check::{self, Report, lock_path};
 use crate::catalog::{Level, Pack};
-use crate::detect::Early;
+use crate::detect::{Early, check_exceptions};
 use crate::output;
 use crate::output::escape::visible_lines;
 use crate::parallel::processors;
@@ -21,6 +22,8 @@ pub(super) struct Args {
     /// Rule files or folders; the rules inside the program when none is given
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    environment: Environment,
     /// How to print what was found
     #[arg(
         long,
@@ -52,8 +55,13 @@ pub(super) enum ReportFormat {
 /// When a path cannot be read or written.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime(None)?;
-    let pack = read(&args.paths)?;
-    let report = check::check(runtime.handle(), &pack, processors())?;
+    let pack = args.environment.read(&args.paths)?;
+    let mut report = check::check(runtime.handle(), &pack, processors())?;
+    let now = chrono::Utc::now().timestamp_micros();
+    let entity = |id: &str| pack.rule(id).ok().map(|file| file.rule.entity.clone());
+    report
+        .problems
+        .extend(runtime.block_on(check_exceptions(&pack.exceptions, entity, now))?);
     // What does not plan is a problem already.
     let planned = pack.rules.iter().zip(&report.plans);
     let early = planned
@@ -83,6 +91,13 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             if global.verbose > 0 {
                 for (id, early) in &early {
                     output::data(&format!("{id}: {}", early_text(early)))?;
+                }
+            }
+            if global.verbose > 0 {
+                for it in &pack.settings {
+                    let (value, path) = (it.value.json(), it.path.display());
+                    let (rule, param, line) = (&it.rule, &it.param, it.line);
+                    output::data(&format!("{rule}.{param} = {value}, from {path}:{line}"))?;
                 }
             }
             if !global.quiet {

@@ -1,15 +1,14 @@
 //! `inferwatch explain`: what a rule reads, when it may fire and how it is planned; what happened to a finding.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::builder::FalseyValueParser;
 
-use super::check::{early_text, read};
+use super::check::early_text;
+use super::pack::RuleFiles;
 use super::run::{parse_time, selected};
 use super::{CLEAR, Global};
-use crate::catalog::{RuleFile, SIGNALS};
+use crate::catalog::{Pack, RuleFile, SIGNALS, Setting};
 use crate::detect::{Early, Needs, Prepared, Window, context_of, history, time_text};
 use crate::error::Error;
 use crate::output;
@@ -22,14 +21,8 @@ pub(super) struct Args {
     /// Ids of rules or findings
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
-    /// Rule files or folders instead of the rules inside the program
-    #[arg(
-        long,
-        env = "INFERWATCH_RULES",
-        value_name = "PATH",
-        value_delimiter = ','
-    )]
-    rules: Vec<PathBuf>,
+    #[command(flatten)]
+    files: RuleFiles,
     /// The window that ends at this time, or just before it
     #[arg(long, env = "INFERWATCH_EXPLAIN_AT", value_name = "TIME", value_parser = parse_time)]
     at: Option<i64>,
@@ -43,7 +36,7 @@ pub(super) struct Args {
 /// # Errors
 /// When the rules or the store cannot be read, or nothing has that name.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let pack = read(&args.rules)?.into_valid().context("reading rules")?;
+    let pack = args.files.read()?;
     let store = Store::open(&global.store)?;
     let runtime = super::runtime(None)?;
     for id in &args.ids {
@@ -52,7 +45,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             runtime.block_on(finding(&store, id))?;
         } else {
             let rule = selected(&pack, std::slice::from_ref(id))?;
-            runtime.block_on(rules(&store, &rule, args.at, args.sql))?;
+            runtime.block_on(rules(&store, &pack, &rule, args.at, args.sql))?;
         }
     }
     Ok(ExitCode::from(CLEAR))
@@ -61,6 +54,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 /// Prints how rules are evaluated.
 pub(super) async fn rules(
     store: &Store,
+    pack: &Pack,
     rules: &[&RuleFile],
     at: Option<i64>,
     with_sql: bool,
@@ -73,7 +67,13 @@ pub(super) async fn rules(
             let empty = datafusion::datasource::empty::EmptyTable::new(correlation.schema());
             context.register_table(SIGNALS, std::sync::Arc::new(empty))?;
         }
-        let prepared = Prepared::new(context, file, &[], None).await?;
+        let settings = pack.settings.iter();
+        let settings: Vec<_> = settings.filter(|it| it.rule == rule.id).collect();
+        let overrides: Vec<_> = settings
+            .iter()
+            .map(|it| (it.param.clone(), it.value.clone()))
+            .collect();
+        let prepared = Prepared::new(context, file, &overrides, None).await?;
         let every = rule.every.0;
         let end = at.unwrap_or(0).div_euclid(every) * every;
         let window = prepared.window(end);
@@ -111,7 +111,25 @@ pub(super) async fn rules(
         for (param, value) in &prepared.params {
             line(
                 "parameter",
-                format!("{} = {}: {}", param.name, value.json(), param.doc),
+                format!(
+                    "{} = {}, {}: {}",
+                    param.name,
+                    value.json(),
+                    origin(&settings, &param.name),
+                    param.doc
+                ),
+            );
+        }
+        for exception in pack.exceptions.iter().filter(|it| it.is_from(&rule.id)) {
+            line(
+                "exception",
+                format!(
+                    "{}, until {}, {}: {}",
+                    exception.id,
+                    time_text(exception.expires),
+                    exception.owner,
+                    exception.reason
+                ),
             );
         }
         let needs = Needs::of(context, &prepared)?
@@ -131,6 +149,14 @@ pub(super) async fn rules(
         output::data(&text)?;
     }
     Ok(())
+}
+
+/// Where the value of a parameter comes from: the last setting holds.
+fn origin(settings: &[&Setting], param: &str) -> String {
+    match settings.iter().rev().find(|it| it.param == param) {
+        Some(it) => format!("from {}:{}", it.path.display(), it.line),
+        None => "its default".to_string(),
+    }
 }
 
 /// Prints what happened to a finding.

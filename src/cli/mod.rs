@@ -10,6 +10,7 @@ mod explain;
 mod generate;
 mod ingest;
 mod interrupt;
+mod pack;
 mod repl;
 mod run;
 mod signatures;

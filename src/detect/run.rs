@@ -12,6 +12,7 @@ use datafusion::prelude::SessionContext;
 use super::correlate::{self, Standing};
 use super::episode::{Episode, episodes};
 use super::evaluate::{Evaluated, Prepared, Window, first_table, params_json};
+use super::exceptions::Excepted;
 use super::findings::Change;
 use super::late::{Arrivals, Grid, Touched};
 use super::monotone::Early;
@@ -60,6 +61,8 @@ pub struct RunOptions {
     pub late_horizon: Span,
     /// How much of what was missed is made good; the rest is a gap.
     pub max_catchup: Span,
+    /// Subjects that nobody is told of.
+    pub exceptions: Vec<Excepted>,
 }
 
 impl Default for RunOptions {
@@ -75,6 +78,7 @@ impl Default for RunOptions {
             lateness: Span::minutes(15),
             late_horizon: Span::hours(24),
             max_catchup: Span::hours(30 * 24),
+            exceptions: Vec::new(),
         }
     }
 }
@@ -117,6 +121,15 @@ impl RuleOutcome<'_> {
             true => self.episodes.iter().map(Episode::json).collect(),
             false => self.changes.iter().map(Change::json).collect(),
         }
+    }
+
+    /// Findings that changed, and of which nobody is told by an exception.
+    pub fn excepted(&self) -> usize {
+        let excepted = self.changes.iter().filter_map(|change| {
+            let finding = &change.finding;
+            finding.excepted.as_ref().map(|_| finding.id.as_str())
+        });
+        excepted.collect::<HashSet<&str>>().len()
     }
 
     /// Rows that came too late to be looked at.
@@ -612,7 +625,10 @@ impl<'a> Job<'a> {
             .and_then(|e| e.detail.clone());
         let shown = match run.options.range {
             Range::SinceLast => None,
-            _ => Some(episodes(rule, &self.evaluated)),
+            _ => Some(told(
+                episodes(rule, &self.evaluated),
+                &run.options.exceptions,
+            )),
         };
         // A failed window is not an evaluation: it must be tried again, so nothing is stored from the first one on.
         if let Some(failed) = self.evaluated.iter().position(|e| e.state == State::Error) {
@@ -643,6 +659,7 @@ impl<'a> Job<'a> {
             &self.evaluated,
             &self.progress,
             self.closed,
+            &run.options.exceptions,
         )
         .await?;
         let params = params_json(rule, &self.overrides);
@@ -708,7 +725,13 @@ fn failed(rule: &Rule, end: i64, error: &str) -> Evaluated {
     }
 }
 
-/// The findings that changed, each as it is now.
+/// Those of which somebody is told.
+fn told(mut episodes: Vec<Episode>, exceptions: &[Excepted]) -> Vec<Episode> {
+    episodes.retain(|episode| !exceptions.iter().any(|exception| exception.covers(episode)));
+    episodes
+}
+
+/// The findings that changed and that somebody is told of, each as it is now.
 fn newest(changes: &[Change]) -> Vec<Episode> {
     let mut findings: BTreeMap<&str, &Change> = BTreeMap::new();
     for change in changes {
@@ -716,7 +739,7 @@ fn newest(changes: &[Change]) -> Vec<Episode> {
     }
     let mut episodes: Vec<Episode> = findings
         .into_values()
-        .filter(|change| !change.finding.is_retracted)
+        .filter(|change| !change.finding.is_retracted && change.finding.excepted.is_none())
         .map(|change| change.finding.episode.clone())
         .collect();
     episodes.sort_by_key(|episode| episode.first_window);

@@ -4,6 +4,7 @@ use datafusion::prelude::SessionContext;
 
 use super::episode::{Episode, Fold};
 use super::evaluate::{Evaluated, Found};
+use super::exceptions::Excepted;
 use super::findings::{Change, Finding, changes, same_rows};
 use super::record::Entry;
 use super::stored::{self, Progress, StoredGap, StoredWindow};
@@ -30,6 +31,7 @@ pub(super) async fn settle<'e>(
     evaluated: &'e [Evaluated],
     progress: &Progress,
     closed: i64,
+    exceptions: &[Excepted],
 ) -> Result<Settled<'e>> {
     let (Some(first), Some(last)) = (evaluated.first(), evaluated.last()) else {
         return Ok(Settled::default());
@@ -50,7 +52,7 @@ pub(super) async fn settle<'e>(
         let episodes = fold.finish();
         return Ok(Settled {
             entries,
-            changes: changes(rule, Vec::new(), episodes, first, None),
+            changes: changes(rule, Vec::new(), episodes, first, None, exceptions),
         });
     }
     let known = stored::windows(context, rule, (first, last)).await?;
@@ -115,7 +117,14 @@ pub(super) async fn settle<'e>(
     }
     Ok(Settled {
         entries,
-        changes: changes(rule, findings, fold.finish(), first, revised_from),
+        changes: changes(
+            rule,
+            findings,
+            fold.finish(),
+            first,
+            revised_from,
+            exceptions,
+        ),
     })
 }
 

@@ -128,6 +128,7 @@ impl<'s> Heard<'s> {
         self.findings.iter().find(|finding| {
             let episode = &finding.episode;
             !finding.is_retracted
+                && finding.excepted.is_none()
                 && episode.entity == found.entity
                 && (episode.first_window.end..=episode.last_window.end).contains(&window.end)
                 && (dedup != Dedup::Row || same_rows(&episode.evidence, &found.columns))

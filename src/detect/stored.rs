@@ -311,6 +311,7 @@ fn finding(rule: &Rule, row: &Map<String, Value>) -> Option<Finding> {
         is_retracted: status == "retracted",
         is_suppressed: row.get("suppressed").and_then(Value::as_bool)?,
         folded: integer("folded").unwrap_or(0),
+        excepted: text("excepted").map(str::to_string),
         episode: Episode {
             rule_id: rule.id.clone(),
             rule_version: rule.version,

@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 const MINUTE: i64 = 60_000_000;
 
-type File = (PathBuf, Cow<'static, str>);
+pub(super) type File = (PathBuf, Cow<'static, str>);
 
 /// A rule that fires on calls of one model, and names their times.
-fn signal(id: &str, model: &str, extra: &str) -> File {
+pub(super) fn signal(id: &str, model: &str, extra: &str) -> File {
     let header = [
         &format!("id = \"{id}\""),
         "title = \"t\"",
@@ -49,7 +49,7 @@ fn signal(id: &str, model: &str, extra: &str) -> File {
 }
 
 /// A correlation of the signals `one`, `two` and `three`.
-fn correlation(keys: &str, rest: &str) -> File {
+pub(super) fn correlation(keys: &str, rest: &str) -> File {
     let header = [
         "id = \"together\"",
         "kind = \"correlation\"",
@@ -91,7 +91,7 @@ fn three_in_ten() -> Pack {
     ))
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Runtime::new().expect("a runtime")
 }
 
@@ -311,14 +311,14 @@ fn correlations_in_a_circle_are_refused() {
 }
 
 /// A call, on the minute: number, minute, caller, model.
-type Row = (usize, i64, &'static str, &'static str);
+pub(super) type Row = (usize, i64, &'static str, &'static str);
 
-struct TestStore {
+pub(super) struct TestStore {
     folder: TempDir,
 }
 
 impl TestStore {
-    fn new() -> TestStore {
+    pub(super) fn new() -> TestStore {
         let folder = tempfile::tempdir().expect("a folder");
         TestStore { folder }
     }
@@ -328,7 +328,7 @@ impl TestStore {
         Store::open_or_create(&self.folder.path().join("store")).expect("a store")
     }
 
-    fn commit(&self, rows: &[Row]) {
+    pub(super) fn commit(&self, rows: &[Row]) {
         let mut calls = CallBuilder::default();
         for (number, minute, caller, model) in rows {
             calls.append(&Call {
@@ -353,7 +353,7 @@ impl TestStore {
         writer.commit(&[]).expect("a commit");
     }
 
-    fn run<'a>(&self, pack: &'a Pack, options: &RunOptions) -> Vec<RuleOutcome<'a>> {
+    pub(super) fn run<'a>(&self, pack: &'a Pack, options: &RunOptions) -> Vec<RuleOutcome<'a>> {
         let runtime = runtime();
         let rules: Vec<_> = pack.rules.iter().collect();
         run(runtime.handle(), &self.open(), &rules, options).expect("runs")
@@ -375,7 +375,7 @@ impl TestStore {
             .expect("is in the pack")
     }
 
-    fn query(&self, sql: &str) -> Vec<String> {
+    pub(super) fn query(&self, sql: &str) -> Vec<String> {
         runtime().block_on(async {
             let context = context_of(&self.open()).await.expect("a context");
             let batches = context.sql(sql).await.expect("plans");
@@ -395,7 +395,7 @@ impl TestStore {
     }
 
     /// What the correlation found, without the names of findings: these say when one was first seen.
-    fn findings(&self) -> Vec<String> {
+    pub(super) fn findings(&self) -> Vec<String> {
         self.query(
             "SELECT status, window_start, first_window_end, window_end, windows, entity, event_count, \
              first_seen, last_seen, json_get(evidence, 'signals') FROM findings_now WHERE rule_id = 'together'",
@@ -427,7 +427,7 @@ impl TestStore {
     }
 }
 
-fn complete() -> RunOptions {
+pub(super) fn complete() -> RunOptions {
     RunOptions {
         is_complete: true,
         threads: 2,
@@ -443,7 +443,7 @@ fn open_ended() -> RunOptions {
 }
 
 /// A call of nobody's model, so that time goes on.
-fn tick(number: usize, minute: i64) -> Row {
+pub(super) fn tick(number: usize, minute: i64) -> Row {
     (number, minute, "clock", "none")
 }
 

@@ -3,6 +3,7 @@
 mod cli;
 mod correlation;
 mod docs;
+mod exceptions;
 mod ingest;
 mod repl;
 mod rules;
