@@ -38,8 +38,8 @@ pub use listing::rules_table;
 pub use lock::{Lock, Locked, meaning};
 pub use problem::{Level, Problem};
 pub use rule::{
-    Dedup, ENGINE_PARAMS, Escalate, Mode, Param, ParamValue, Risk, Rule, RuleKind, Severity,
-    Status, Suppress,
+    Dedup, ENGINE_PARAMS, Escalate, FROZEN, Mode, Param, ParamValue, Risk, Rule, RuleKind,
+    Severity, Status, Suppress,
 };
 pub use span::Span;
 pub use view::{BoundedView, View, register_views, views};

@@ -57,6 +57,10 @@ pub enum RuleKind {
     Signal,
     /// What other rules find, together.
     Correlation,
+    /// What was there before the window and is not in it.
+    Absence,
+    /// A promise, and how fast it is broken. Its rows say for whom the data is too thin to say anything.
+    Slo,
 }
 
 /// How mature a rule is.
@@ -351,6 +355,9 @@ pub const ENGINE_PARAMS: [&str; 4] = [
     "min_history",
 ];
 
+/// The column by which a row of an `slo` rule says that there is too little data to go by.
+pub const FROZEN: &str = "is_frozen";
+
 /// A rule's header.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
@@ -542,6 +549,8 @@ impl Rule {
                 ("query", RuleKind::Query),
                 ("signal", RuleKind::Signal),
                 ("correlation", RuleKind::Correlation),
+                ("absence", RuleKind::Absence),
+                ("slo", RuleKind::Slo),
             ],
         );
         let kind = kind.unwrap_or(RuleKind::Query);
@@ -556,7 +565,7 @@ impl Rule {
         });
         let reading = match kind {
             RuleKind::Correlation => Reading::of_signals(section),
-            RuleKind::Query | RuleKind::Signal => Reading::of_tables(section),
+            _ => Reading::of_tables(section),
         };
         let (window, entity) = (
             reading.as_ref().map(|reading| reading.window),
@@ -749,6 +758,12 @@ impl Rule {
             fault(
                 "risk",
                 format!("`risk.object` is `{object}`, which is no column of `entity`"),
+            );
+        }
+        if self.kind == RuleKind::Absence && self.baseline.is_none() {
+            fault(
+                "baseline",
+                "a rule of `kind = \"absence\"` needs a `baseline`: what was there before".into(),
             );
         }
         if self.min_history < 0 || (self.min_history > 0 && self.baseline.is_none()) {

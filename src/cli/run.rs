@@ -72,6 +72,10 @@ pub(super) struct Args {
     /// No log is missing: close windows with the last event
     #[arg(long, env = "INFERWATCH_RUN_COMPLETE", value_parser = FalseyValueParser::new(), help_heading = "Range")]
     complete: bool,
+    /// No log from before this time is missing, even if nothing has come since: close windows up to it; `now` is the
+    /// time by the clock
+    #[arg(long, env = "INFERWATCH_RUN_CLOSED_UNTIL", value_name = "TIME", value_parser = parse_time_or_now, help_heading = "Range")]
+    closed_until: Option<i64>,
     /// How long after its time a row is still expected, where a rule does not say
     #[arg(
         long,
@@ -145,6 +149,13 @@ enum FindingFormat {
     Ndjson,
 }
 
+fn parse_time_or_now(text: &str) -> Result<i64, String> {
+    match text {
+        "now" => Ok(chrono::Utc::now().timestamp_micros()),
+        other => parse_time(other),
+    }
+}
+
 pub(super) fn parse_time(text: &str) -> Result<i64, String> {
     let day = format!("{text}T00:00:00Z");
     let time = [text, &day]
@@ -189,6 +200,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         evaluated_at: chrono::Utc::now().timestamp_micros(),
         dry_run: args.dry_run,
         is_complete: args.complete,
+        closed_until: args.closed_until,
         lateness: args.lateness,
         late_horizon: args.late_horizon,
         max_catchup: args.max_catchup,

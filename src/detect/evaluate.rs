@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 use super::json;
 use super::ready::ReadyPlan;
 use super::slice::SortedTable;
-use crate::catalog::{Param, ParamValue, Rule, RuleFile, SIGNALS, Severity, State, timestamp};
+use crate::catalog::{
+    FROZEN, Param, ParamValue, Rule, RuleFile, RuleKind, SIGNALS, Severity, State, timestamp,
+};
 use crate::error::Result;
 use crate::schema::Table;
 
@@ -198,17 +200,22 @@ impl<'a> Prepared<'a> {
             }
         };
         let mut found = Vec::new();
-        let mut learning = 0;
+        let (mut learning, mut frozen) = (0, 0);
         for batch in &batches {
             for index in 0..batch.num_rows() {
                 match self.found(batch, index)? {
-                    Some(row) => found.push(row),
-                    None => learning += 1,
+                    Row::Found(row) => found.push(row),
+                    Row::Learning => learning += 1,
+                    Row::Frozen => frozen += 1,
                 }
             }
         }
         if !found.is_empty() {
             return Ok((State::Fired, found, None));
+        }
+        if frozen > 0 {
+            let detail = format!("{frozen} with too little data to go by");
+            return Ok((State::Frozen, found, Some(detail)));
         }
         if learning > 0 {
             let detail = format!(
@@ -233,16 +240,28 @@ impl<'a> Prepared<'a> {
         Ok((state, found, gap))
     }
 
-    /// A row as a finding; `None` while its entity is being learnt.
-    fn found(&self, batch: &RecordBatch, index: usize) -> Result<Option<Found>> {
+    /// A row as a finding, unless nothing can be said of its entity.
+    fn found(&self, batch: &RecordBatch, index: usize) -> Result<Row> {
         let rule = &self.file.rule;
         let columns = json::row(batch, index)?;
         let history = columns.get("history_count").and_then(Value::as_i64);
         if rule.min_history > 0 && history.unwrap_or(0) < rule.min_history {
-            return Ok(None);
+            return Ok(Row::Learning);
         }
-        Ok(Some(Found::new(rule, columns)))
+        if rule.kind == RuleKind::Slo && columns.get(FROZEN) == Some(&Value::Bool(true)) {
+            return Ok(Row::Frozen);
+        }
+        Ok(Row::Found(Found::new(rule, columns)))
     }
+}
+
+/// What a returned row is.
+enum Row {
+    Found(Found),
+    /// Its entity has too little history.
+    Learning,
+    /// Its entity has too little data now.
+    Frozen,
 }
 
 impl Found {

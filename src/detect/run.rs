@@ -55,6 +55,8 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// No row will come any more: windows close with the last event.
     pub is_complete: bool,
+    /// No row from before this time will come any more, even if there is none after it: windows close up to it.
+    pub closed_until: Option<i64>,
     /// How long after its time a row is still expected, where a rule does not say.
     pub lateness: Span,
     /// How far back rows that come later still change what was found, where a rule does not say.
@@ -75,6 +77,7 @@ impl Default for RunOptions {
             evaluated_at: 0,
             dry_run: false,
             is_complete: false,
+            closed_until: None,
             lateness: Span::minutes(15),
             late_horizon: Span::hours(24),
             max_catchup: Span::hours(30 * 24),
@@ -313,6 +316,9 @@ impl<'a> Job<'a> {
         let transactions = run.store.snapshot(crate::schema::Table::Evaluations)?;
         let progress = Progress::read(transactions.transactions(), rule);
         let extent = run.extents.of_source(first_table(rule));
+        // A time that somebody vouches for is as good as an event.
+        let extent =
+            extent.map(|(first, last)| (first, last.max(options.closed_until.unwrap_or(last))));
         let last_event = extent.map(|(_, last)| last);
         let overrides = run.overrides(rule);
         let prepared = Prepared::new(&run.context, file, &overrides, last_event).await;
@@ -350,7 +356,8 @@ impl<'a> Job<'a> {
             false => rule.lateness.unwrap_or(options.lateness).0,
         };
         if let Some((_, last)) = extent {
-            job.closed = job.floor(last - lateness);
+            let vouched = options.closed_until.unwrap_or(i64::MIN);
+            job.closed = job.floor((last - lateness).max(vouched));
         }
         let horizon = rule.late_horizon.unwrap_or(options.late_horizon);
         let touched = match (options.range, extent, job.progress.last) {

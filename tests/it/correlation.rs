@@ -329,6 +329,14 @@ impl TestStore {
     }
 
     pub(super) fn commit(&self, rows: &[Row]) {
+        self.commit_as("success", rows);
+    }
+
+    pub(super) fn commit_failures(&self, rows: &[Row]) {
+        self.commit_as("failure", rows);
+    }
+
+    fn commit_as(&self, outcome: &'static str, rows: &[Row]) {
         let mut calls = CallBuilder::default();
         for (number, minute, caller, model) in rows {
             calls.append(&Call {
@@ -338,7 +346,7 @@ impl TestStore {
                 record_role: "primary",
                 caller: Some(caller),
                 model: Some(model),
-                outcome: "success",
+                outcome,
                 hour: "1970-01-01T00",
                 ..Call::default()
             });

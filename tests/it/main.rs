@@ -1,5 +1,6 @@
 //! Integration tests: one binary, a module per topic.
 
+mod absence;
 mod cli;
 mod correlation;
 mod docs;

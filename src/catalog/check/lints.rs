@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::{Planned, line_of};
 use crate::catalog::pinned::{ATLAS, OWASP, Pinned};
-use crate::catalog::{Lock, Mode, Problem, RuleFile, Status, time_bounds};
+use crate::catalog::{FROZEN, Lock, Mode, Problem, RuleFile, RuleKind, Status, time_bounds};
 use crate::schema::Table;
 use crate::suggest::nearest;
 
@@ -340,6 +340,7 @@ fn output(planned: &Planned<'_>, problems: &mut Vec<Problem>) {
         let (fits, wanted) = match field.name().as_str() {
             "severity" | "title" => (is_text, "a text"),
             "score" => (field.data_type().is_numeric(), "a number"),
+            FROZEN => (*field.data_type() == DataType::Boolean, "true or false"),
             "event_count" | "history_count" => (field.data_type().is_integer(), "a whole number"),
             "first_seen" | "last_seen" => (
                 matches!(field.data_type(), DataType::Timestamp(..)),
@@ -355,6 +356,12 @@ fn output(planned: &Planned<'_>, problems: &mut Vec<Problem>) {
             );
             problems.push(Problem::error("L-SCHEMA", line(planned), message));
         }
+    }
+    if rule.kind == RuleKind::Slo && !columns.contains(&FROZEN) {
+        let message = format!(
+            "a rule of `kind = \"slo\"` returns `{FROZEN}`: too little data to say anything of the row"
+        );
+        problems.push(Problem::error("L-SCHEMA", line(planned), message));
     }
     if rule.min_history > 0 && !columns.contains(&"history_count") {
         let message = "`min_history` needs the rule to return `history_count`: buckets of history behind the row";
