@@ -36,6 +36,7 @@ pub use exception::Exception;
 pub use header::{Header, Section};
 pub use listing::rules_table;
 pub use lock::{Lock, Locked, meaning};
+pub use pinned::techniques;
 pub use problem::{Level, Problem};
 pub use rule::{
     Dedup, ENGINE_PARAMS, Escalate, FROZEN, Mode, Param, ParamValue, Risk, Rule, RuleKind,

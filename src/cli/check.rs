@@ -14,6 +14,7 @@ use crate::catalog::{Level, Pack};
 use crate::detect::{Early, check_exceptions};
 use crate::output;
 use crate::output::escape::visible_lines;
+use crate::output::sarif;
 use crate::parallel::processors;
 
 /// Check rule files: header, plan, lints; offline, reads no data
@@ -31,7 +32,7 @@ pub(super) struct Args {
         default_value = "human",
         env = "INFERWATCH_CHECK_FORMAT"
     )]
-    format: ReportFormat,
+    format: CheckFormat,
     /// Let warnings count as findings in the exit code
     #[arg(long, env = "INFERWATCH_CHECK_STRICT", value_parser = FalseyValueParser::new())]
     strict: bool,
@@ -40,13 +41,15 @@ pub(super) struct Args {
     lock: bool,
 }
 
-/// How `check` and `test` print.
+/// How `check` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ReportFormat {
+enum CheckFormat {
     /// Lines for people
     Human,
     /// One JSON object
     Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
 }
 
 /// Runs the subcommand. Exit code 0: nothing found; 1: something found; 2: could not read.
@@ -81,7 +84,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         .count();
     let warnings = report.problems.len() - errors;
     match args.format {
-        ReportFormat::Human => {
+        CheckFormat::Human => {
             for problem in &report.problems {
                 output::data(&visible_lines(&problem.to_string()))?;
                 if let Some(hint) = &problem.hint {
@@ -106,7 +109,8 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 ))?;
             }
         }
-        ReportFormat::Json => output::data(&json(&report, rules, &early).to_string())?,
+        CheckFormat::Json => output::data(&json(&report, rules, &early).to_string())?,
+        CheckFormat::Sarif => output::data(&sarif::report(&report.problems).to_string())?,
     }
     let is_found = errors > 0 || (args.strict && warnings > 0);
     Ok(ExitCode::from(if is_found { FOUND } else { CLEAR }))

@@ -190,7 +190,8 @@ async fn changed(
                 grid.touch(time - rule.hold.0, time);
             }
         }
-        if before.is_some() || *end <= grid.last {
+        // Later windows belong to no finding that the correlation has named yet, but by its first windows, which stay.
+        if *end <= grid.last {
             late.push(*end);
         }
     }

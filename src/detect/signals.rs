@@ -54,7 +54,8 @@ impl Fresh {
 pub(super) struct Heard<'s> {
     signal: &'s LinkedSignal,
     windows: BTreeMap<i64, StoredWindow>,
-    findings: Vec<Finding>,
+    /// By their entities.
+    findings: HashMap<String, Vec<Finding>>,
 }
 
 impl<'s> Heard<'s> {
@@ -74,10 +75,15 @@ impl<'s> Heard<'s> {
                 windows.insert(evaluated.window.end, StoredWindow::of(evaluated));
             }
         }
+        let mut by_entity: HashMap<String, Vec<Finding>> = HashMap::new();
+        for finding in findings(context, rule, fresh, ends.0).await? {
+            let entity = Value::Object(finding.episode.entity.clone()).to_string();
+            by_entity.entry(entity).or_default().push(finding);
+        }
         Ok(Heard {
             signal,
             windows,
-            findings: findings(context, rule, fresh, ends.0).await?,
+            findings: by_entity,
         })
     }
 
@@ -125,11 +131,11 @@ impl<'s> Heard<'s> {
     /// The finding that a row of a window belongs to.
     fn finding(&self, window: Window, found: &Found) -> Option<&Finding> {
         let dedup = self.signal.rule.dedup;
-        self.findings.iter().find(|finding| {
+        let entity = Value::Object(found.entity.clone()).to_string();
+        self.findings.get(&entity)?.iter().find(|finding| {
             let episode = &finding.episode;
             !finding.is_retracted
                 && finding.excepted.is_none()
-                && episode.entity == found.entity
                 && (episode.first_window.end..=episode.last_window.end).contains(&window.end)
                 && (dedup != Dedup::Row || same_rows(&episode.evidence, &found.columns))
         })

@@ -678,6 +678,44 @@ fn any_order_of_arrival_ends_in_the_correlations_of_one_clean_run() {
 }
 
 #[test]
+fn a_correlation_can_be_a_signal_of_another() {
+    let upper = correlation(
+        "signals = [\"together\", \"late\"]\norder = [\"together\", \"late\"]\nwithin = \"30m\"\nby = [\"caller\"]",
+        "",
+    )
+    .1
+    .replace("id = \"together\"", "id = \"above\"");
+    let files = [
+        signal("one", "one", ""),
+        signal("two", "two", ""),
+        signal("three", "three", ""),
+        signal("late", "late", ""),
+        correlation(
+            &format!("{SIGNALS}\nsignals_required = 3\nwithin = \"10m\"\nby = [\"caller\"]"),
+            "",
+        ),
+        (PathBuf::from("above.sql"), Cow::Owned(upper)),
+    ];
+    let pack = Pack::from_files(files.into_iter());
+    assert_eq!(pack.problems, []);
+    let store = TestStore::new();
+    let above = "SELECT count(*) FROM findings_now WHERE rule_id = 'above'";
+    store.commit(&[
+        (1, 600, "x", "one"),
+        (2, 604, "x", "two"),
+        (4, 620, "x", "late"),
+        tick(9, 700),
+    ]);
+    store.run(&pack, &complete());
+    assert_eq!(store.query(above), ["0"]);
+    // What the lower one is made of comes late, and in one run both are found.
+    store.commit(&[(3, 609, "x", "three"), tick(10, 705)]);
+    store.run(&pack, &complete());
+    assert_eq!(store.findings().len(), 1);
+    assert_eq!(store.query(above), ["1"]);
+}
+
+#[test]
 fn a_backtest_finds_what_a_run_finds() {
     let pack = three_in_ten();
     let store = TestStore::new();
