@@ -204,7 +204,7 @@ impl<'a> Prepared<'a> {
         for batch in &batches {
             for index in 0..batch.num_rows() {
                 match self.found(batch, index)? {
-                    Row::Found(row) => found.push(row),
+                    Row::Found(row) => found.push(*row),
                     Row::Learning => learning += 1,
                     Row::Frozen => frozen += 1,
                 }
@@ -251,13 +251,13 @@ impl<'a> Prepared<'a> {
         if rule.kind == RuleKind::Slo && columns.get(FROZEN) == Some(&Value::Bool(true)) {
             return Ok(Row::Frozen);
         }
-        Ok(Row::Found(Found::new(rule, columns)))
+        Ok(Row::Found(Box::new(Found::new(rule, columns))))
     }
 }
 
 /// What a returned row is.
 enum Row {
-    Found(Found),
+    Found(Box<Found>),
     /// Its entity has too little history.
     Learning,
     /// Its entity has too little data now.
