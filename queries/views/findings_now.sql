@@ -34,6 +34,7 @@ SELECT
     evidence,
     suppressed,
     folded,
+    excepted,
     risk,
     risk_object,
     atlas,

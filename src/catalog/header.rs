@@ -4,7 +4,7 @@
 //! beside the code that reads them. All problems of a block are collected, not only the first.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -339,6 +339,27 @@ impl<'h, 'a> Section<'h, 'a> {
                 self.table_at(&format!("{key}.{name}"), value, |section| {
                     read(name, section)
                 })
+            })
+            .collect()
+    }
+
+    /// The entries of the table under a key, whose names are free: name and what `read` makes of the value.
+    pub(super) fn table<T>(
+        &self,
+        key: &'static str,
+        read: impl Fn(Place<'h>) -> Option<T>,
+    ) -> BTreeMap<String, T> {
+        let Some(value) = self.get(key) else {
+            return BTreeMap::new();
+        };
+        let DeValue::Table(table) = value.get_ref() else {
+            return self.expected(key, value, "a table").unwrap_or_default();
+        };
+        table
+            .iter()
+            .filter_map(|(name, value)| match read(value) {
+                Some(entry) => Some((name.get_ref().to_string(), entry)),
+                None => self.expected(key, value, "a text or a list of texts"),
             })
             .collect()
     }

@@ -9,7 +9,11 @@ mod block;
 mod bounds;
 mod case;
 pub mod check;
+mod correlation;
+mod environment;
+mod exception;
 mod header;
+mod link;
 mod listing;
 mod lock;
 mod pinned;
@@ -26,13 +30,17 @@ pub use block::{Block, Split, split};
 pub use bounds::{Bounds, time_bounds};
 pub(crate) use bounds::{comparisons, micros};
 pub use case::{Case, Given, State};
+pub use correlation::{Correlation, LinkedSignal, Required, SIGNALS, Signal};
+pub use environment::Setting;
+pub use exception::Exception;
 pub use header::{Header, Section};
 pub use listing::rules_table;
 pub use lock::{Lock, Locked, meaning};
+pub use pinned::techniques;
 pub use problem::{Level, Problem};
 pub use rule::{
-    Dedup, ENGINE_PARAMS, Escalate, Mode, Param, ParamValue, Risk, Rule, RuleKind, Severity,
-    Status, Suppress,
+    Dedup, ENGINE_PARAMS, Escalate, FROZEN, Mode, Param, ParamValue, Risk, Rule, RuleKind,
+    Severity, Status, Suppress,
 };
 pub use span::Span;
 pub use view::{BoundedView, View, register_views, views};
@@ -63,6 +71,8 @@ pub struct RuleFile {
     pub sql: String,
     /// Its inline tests.
     pub cases: Vec<Case>,
+    /// Of a correlation, the rules that it looks for.
+    pub signals: Vec<LinkedSignal>,
 }
 
 /// Rules that were read together.
@@ -74,6 +84,10 @@ pub struct Pack {
     pub problems: Vec<Problem>,
     /// The versions that shipped, if the pack has a lock file, and where it is.
     pub lock: Option<(PathBuf, Lock)>,
+    /// What nobody is told of.
+    pub exceptions: Vec<Exception>,
+    /// Values of parameters that the environment sets.
+    pub settings: Vec<Setting>,
     /// Files read, with or without a rule.
     pub files: usize,
 }
@@ -130,7 +144,9 @@ impl Pack {
             }
             pack.files += 1;
             match read_file(&path, &text) {
-                Ok(rule) => pack.rules.extend(rule),
+                Ok(Content::Rule(rule)) => pack.rules.push(*rule),
+                Ok(Content::Exception(exception)) => pack.exceptions.push(exception),
+                Ok(Content::Other) => {}
                 Err(problems) => pack
                     .problems
                     .extend(problems.into_iter().map(|problem| problem.at(&path))),
@@ -150,7 +166,24 @@ impl Pack {
                 );
             }
         }
+        link::link(&mut pack);
         pack
+    }
+
+    /// Adds the exceptions of another pack, and what is wrong with its files.
+    pub fn add_exceptions(&mut self, other: Pack) {
+        self.exceptions.extend(other.exceptions);
+        self.problems.extend(other.problems);
+    }
+
+    /// Reads values of parameters from a TOML file. What is wrong in it is a problem of the pack.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read_settings(&mut self, path: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        environment::read(self, path, &text);
+        Ok(())
     }
 
     /// The rule of that id.
@@ -184,8 +217,16 @@ impl Pack {
     }
 }
 
-/// Reads one file. A file without a rule in it (a view, a retention tier) is nothing here.
-fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> {
+/// What a file holds.
+enum Content {
+    Rule(Box<RuleFile>),
+    Exception(Exception),
+    /// A view or a retention tier, which is nothing here.
+    Other,
+}
+
+/// Reads one file.
+fn read_file(path: &Path, text: &str) -> Result<Content, Vec<Problem>> {
     let Split { blocks, sql } = split(text)?;
     let mut problems = Vec::new();
     let mut rules = Vec::new();
@@ -200,7 +241,7 @@ fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> 
                 Ok(case) => cases.push(case),
                 Err(found) => problems.extend(found),
             },
-            "exception" | "pack" | "panel" => problems.push(Problem::error(
+            "pack" | "panel" => problems.push(Problem::error(
                 "L-HEADER",
                 Some(block.line),
                 format!("blocks of type `{}` are reserved", block.kind),
@@ -211,9 +252,16 @@ fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> 
     let has_other = blocks
         .iter()
         .any(|block| block.kind == "tier" || block.kind == "view");
+    if let Some(block) = blocks.iter().find(|block| block.kind == "exception")
+        && rules.is_empty()
+        && problems.is_empty()
+    {
+        let exception = Exception::read(block, path.to_path_buf(), sql)?;
+        return Ok(Content::Exception(exception));
+    }
     match (rules.len(), problems.is_empty()) {
         (_, false) => return Err(problems),
-        (0, _) if has_other => return Ok(None),
+        (0, _) if has_other => return Ok(Content::Other),
         (0, _) => {
             let hint =
                 "start the file with `-- /// rule`, a TOML header in `-- ` lines, and `-- ///`";
@@ -230,7 +278,21 @@ fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> 
             )]);
         }
     }
-    let rule = rules.remove(0);
+    let mut rule = rules.remove(0);
+    let mut sql = sql;
+    let every = rule.every;
+    if let Some(correlation) = &mut rule.correlation {
+        // The table is the same for a query of the file and for that of the header.
+        correlation.has_query = sql
+            .lines()
+            .any(|line| !matches!(line.trim(), "") && !line.trim().starts_with("--"));
+        if let Err(message) = correlation.is_whole() {
+            return Err(vec![Problem::error("L-HEADER", Some(rule.line), message)]);
+        }
+        if !correlation.has_query {
+            sql = correlation.sql(every);
+        }
+    }
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     if name != rule.id.as_str() {
         let message = format!("the file is named `{name}`, the rule `{}`", rule.id);
@@ -257,10 +319,11 @@ fn read_file(path: &Path, text: &str) -> Result<Option<RuleFile>, Vec<Problem>> 
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Some(RuleFile {
+    Ok(Content::Rule(Box::new(RuleFile {
         path: path.to_path_buf(),
         rule,
         sql,
         cases,
-    }))
+        signals: Vec::new(),
+    })))
 }

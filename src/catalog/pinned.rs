@@ -38,6 +38,12 @@ pub(super) static ATLAS: LazyLock<Pinned> =
 pub(super) static OWASP: LazyLock<Pinned> =
     LazyLock::new(|| Pinned::load("queries/pinned/owasp.txt"));
 
+/// Every ATLAS technique and every OWASP entry that is known.
+pub fn techniques() -> (Vec<&'static str>, Vec<&'static str>) {
+    let all = |pinned: &'static Pinned| pinned.ids.iter().copied().collect();
+    (all(&ATLAS), all(&OWASP))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

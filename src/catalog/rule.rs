@@ -3,6 +3,7 @@
 use toml::de::DeValue;
 
 use super::block::Block;
+use super::correlation::{Correlation, SIGNALS};
 use super::header::{Header, Place, Section, integer, number};
 use super::problem::Problem;
 use super::span::Span;
@@ -54,6 +55,12 @@ pub enum RuleKind {
     Query,
     /// The same, but never an alert of its own.
     Signal,
+    /// What other rules find, together.
+    Correlation,
+    /// What was there before the window and is not in it.
+    Absence,
+    /// A promise, and how fast it is broken. Its rows say for whom the data is too thin to say anything.
+    Slo,
 }
 
 /// How mature a rule is.
@@ -348,6 +355,9 @@ pub const ENGINE_PARAMS: [&str; 4] = [
     "min_history",
 ];
 
+/// The column by which a row of an `slo` rule says that there is too little data to go by.
+pub const FROZEN: &str = "is_frozen";
+
 /// A rule's header.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
@@ -413,6 +423,8 @@ pub struct Rule {
     pub attack: Vec<String>,
     /// What it does and why it matters.
     pub description: String,
+    /// What it looks for in the findings of other rules.
+    pub correlation: Option<Correlation>,
     /// Harmless things that look the same.
     pub false_positives: Vec<String>,
     /// How an attacker goes unseen.
@@ -425,6 +437,89 @@ pub struct Rule {
     pub tags: Vec<String>,
     /// Line of the opening fence.
     pub line: usize,
+}
+
+/// What a rule reads, and in which windows.
+struct Reading {
+    source: Vec<String>,
+    requires: Vec<String>,
+    window: Span,
+    every: Span,
+    mode: Mode,
+    is_tumbling_justified: bool,
+    baseline: Option<Span>,
+    min_history: i64,
+    entity: Vec<String>,
+    early: bool,
+    lateness: Option<Span>,
+    late_horizon: Option<Span>,
+    correlation: Option<Correlation>,
+}
+
+impl Reading {
+    /// Every key is asked for before the first `?`, so that one missing key hides no other problem.
+    fn of_tables(section: &Section<'_, '_>) -> Option<Reading> {
+        let source = section.required("source", |section, key| Some(section.texts(key)));
+        let requires = section.required("requires", |section, key| Some(section.texts(key)));
+        let window = section.required("window", Section::span);
+        let every = section.required("every", Section::span);
+        let mode = section
+            .choice("mode", &[("hop", Mode::Hop), ("tumbling", Mode::Tumbling)])
+            .unwrap_or(Mode::Hop);
+        let tumbling_reason = section.text("tumbling_reason");
+        let baseline = section.span("baseline");
+        let min_history = section.integer("min_history").unwrap_or(0);
+        let entity = section.required("entity", |section, key| Some(section.texts(key)));
+        let early = section.choice("early", &[("auto", true), ("never", false)]);
+        let (lateness, late_horizon) = (section.span("lateness"), section.span("late_horizon"));
+        Some(Reading {
+            source: source?,
+            requires: requires?,
+            window: window?,
+            every: every?,
+            mode,
+            is_tumbling_justified: tumbling_reason.is_some(),
+            baseline,
+            min_history,
+            entity: entity?,
+            early: early.unwrap_or(true),
+            lateness,
+            late_horizon,
+            correlation: None,
+        })
+    }
+
+    /// A window holds what may come together with the signals of its last step. It closes, and is looked at again, when
+    /// the windows of the signals are.
+    fn of_signals(section: &Section<'_, '_>) -> Option<Reading> {
+        let every = section.span("every").unwrap_or(Span::minutes(1));
+        let early = section.choice("early", &[("auto", true), ("never", false)]);
+        let correlation = Correlation::read(section)?;
+        if every.0 == 0 || every > correlation.within {
+            section.fault_at(
+                "every",
+                "`every` is longer than nothing and not longer than `within`",
+            );
+            return None;
+        }
+        let steps = (correlation.within.0 + every.0).div_euclid(every.0);
+        let rest = i64::from((correlation.within.0 + every.0) % every.0 != 0);
+        Some(Reading {
+            source: vec![SIGNALS.to_string()],
+            requires: Vec::new(),
+            window: Span((steps + rest) * every.0),
+            every,
+            mode: Mode::Hop,
+            is_tumbling_justified: false,
+            baseline: None,
+            min_history: 0,
+            entity: correlation.by.clone(),
+            early: early.unwrap_or(true),
+            lateness: None,
+            late_horizon: None,
+            correlation: Some(correlation),
+        })
+    }
 }
 
 const CONFIDENCES: &[(&str, Severity)] = &[
@@ -450,8 +545,15 @@ impl Rule {
         let version = section.required("version", Section::integer);
         let kind = section.choice(
             "kind",
-            &[("query", RuleKind::Query), ("signal", RuleKind::Signal)],
+            &[
+                ("query", RuleKind::Query),
+                ("signal", RuleKind::Signal),
+                ("correlation", RuleKind::Correlation),
+                ("absence", RuleKind::Absence),
+                ("slo", RuleKind::Slo),
+            ],
         );
+        let kind = kind.unwrap_or(RuleKind::Query);
         let status = section.required("status", |section, key| {
             section.choice(key, Status::CHOICES)
         });
@@ -461,17 +563,14 @@ impl Rule {
         let confidence = section.required("confidence", |section, key| {
             section.choice(key, CONFIDENCES)
         });
-        let source = section.required("source", |section, key| Some(section.texts(key)));
-        let requires = section.required("requires", |section, key| Some(section.texts(key)));
-        let window = section.required("window", Section::span);
-        let every = section.required("every", Section::span);
-        let mode = section
-            .choice("mode", &[("hop", Mode::Hop), ("tumbling", Mode::Tumbling)])
-            .unwrap_or(Mode::Hop);
-        let tumbling_reason = section.text("tumbling_reason");
-        let baseline = section.span("baseline");
-        let min_history = section.integer("min_history").unwrap_or(0);
-        let entity = section.required("entity", |section, key| Some(section.texts(key)));
+        let reading = match kind {
+            RuleKind::Correlation => Reading::of_signals(section),
+            _ => Reading::of_tables(section),
+        };
+        let (window, entity) = (
+            reading.as_ref().map(|reading| reading.window),
+            reading.as_ref().map(|reading| reading.entity.clone()),
+        );
         let dedup = section
             .choice("dedup", Dedup::CHOICES)
             .unwrap_or(Dedup::Episode);
@@ -480,8 +579,6 @@ impl Rule {
             .or(window.map(|window| Span(window.0 * 2)));
         let quiet = quiet.max(section.span("keep"));
         let hold = section.span("for").unwrap_or_default();
-        let early = section.choice("early", &[("auto", true), ("never", false)]);
-        let (lateness, late_horizon) = (section.span("lateness"), section.span("late_horizon"));
         let suppress = section.section("suppress", |section| {
             let span = section.required("for", Section::span);
             let (by, break_on) = (section.texts("by"), section.texts("break_on"));
@@ -518,6 +615,21 @@ impl Rule {
         for text in ["owner", "author", "noise"] {
             section.text(text);
         }
+        let Reading {
+            source,
+            requires,
+            window,
+            every,
+            mode,
+            is_tumbling_justified,
+            baseline,
+            min_history,
+            entity,
+            early,
+            lateness,
+            late_horizon,
+            correlation,
+        } = reading?;
         let rule = Rule {
             atlas: section.texts("atlas"),
             owasp: section.texts("owasp"),
@@ -530,23 +642,23 @@ impl Rule {
             id: id?,
             title: title?,
             version: version?,
-            kind: kind.unwrap_or(RuleKind::Query),
+            kind,
             status: status?,
             replaced_by,
             severity: severity?,
             confidence: confidence?,
-            source: source?,
-            requires: requires?,
-            window: window?,
-            every: every?,
+            source,
+            requires,
+            window,
+            every,
             mode,
             baseline,
             min_history,
-            entity: entity?,
+            entity,
             dedup,
             quiet: quiet?,
             hold,
-            early: early.unwrap_or(true),
+            early,
             lateness,
             late_horizon,
             suppress,
@@ -554,10 +666,14 @@ impl Rule {
             risk,
             sinks: section.texts("sinks"),
             params,
+            correlation,
             description: description?,
             line,
         };
-        rule.check(section, tumbling_reason.is_some());
+        rule.check(section, is_tumbling_justified);
+        if let Some(correlation) = &rule.correlation {
+            correlation.check(section);
+        }
         Some(rule)
     }
 
@@ -644,6 +760,12 @@ impl Rule {
                 format!("`risk.object` is `{object}`, which is no column of `entity`"),
             );
         }
+        if self.kind == RuleKind::Absence && self.baseline.is_none() {
+            fault(
+                "baseline",
+                "a rule of `kind = \"absence\"` needs a `baseline`: what was there before".into(),
+            );
+        }
         if self.min_history < 0 || (self.min_history > 0 && self.baseline.is_none()) {
             fault(
                 "min_history",
@@ -678,6 +800,9 @@ impl Rule {
         }
         if let Some(Escalate { after, to }) = self.escalate {
             let _ = write!(text, "\nescalate {after} {}", to.name());
+        }
+        if let Some(correlation) = &self.correlation {
+            let _ = write!(text, "\n{}", correlation.meaning());
         }
         text
     }

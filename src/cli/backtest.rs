@@ -1,17 +1,15 @@
 //! `inferwatch backtest`: what rules would have found in a range of time, in numbers; stores nothing.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::check::read;
-use super::run::{parse_param, parse_time, selected};
+use super::pack::{self, RuleFiles};
+use super::run::{parse_time, selected};
 use super::{CLEAR, FAILED, FOUND, Global, size};
 use crate::detect::{Episode, Range, RuleOutcome, RunOptions, run as run_rules};
 use crate::output::{self, table};
@@ -34,14 +32,8 @@ pub(super) struct Args {
         value_delimiter = ','
     )]
     rule: Vec<String>,
-    /// Rule files or folders instead of the rules inside the program
-    #[arg(
-        long,
-        env = "INFERWATCH_RULES",
-        value_name = "PATH",
-        value_delimiter = ','
-    )]
-    rules: Vec<PathBuf>,
+    #[command(flatten)]
+    files: RuleFiles,
     /// Value of a rule's parameter; can be given again
     #[arg(
         long = "param",
@@ -98,13 +90,9 @@ struct Tally {
 /// # Errors
 /// When the rules or the store cannot be read.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let pack = read(&args.rules)?.into_valid().context("reading rules")?;
+    let pack = args.files.read()?;
     let rules = selected(&pack, &args.rule)?;
-    let params = args
-        .params
-        .iter()
-        .map(|text| parse_param(&pack, text))
-        .collect::<Result<Vec<_>, _>>()?;
+    let params = pack::params(&pack, &args.params)?;
     let store = Store::open(&global.store)?;
     let runtime = super::runtime(None)?;
     let options = RunOptions {
@@ -112,6 +100,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         params,
         memory: args.memory as u64,
         dry_run: true,
+        exceptions: pack::exceptions(&runtime, &pack)?,
         is_complete: true,
         ..RunOptions::default()
     };

@@ -7,12 +7,14 @@ use anyhow::Context;
 use clap::ValueEnum;
 use clap::builder::FalseyValueParser;
 
+use super::pack::Environment;
 use super::{CLEAR, FOUND, Global};
 use crate::catalog::check::{self, Report, lock_path};
 use crate::catalog::{Level, Pack};
-use crate::detect::Early;
+use crate::detect::{Early, check_exceptions};
 use crate::output;
 use crate::output::escape::visible_lines;
+use crate::output::sarif;
 use crate::parallel::processors;
 
 /// Check rule files: header, plan, lints; offline, reads no data
@@ -21,6 +23,8 @@ pub(super) struct Args {
     /// Rule files or folders; the rules inside the program when none is given
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    environment: Environment,
     /// How to print what was found
     #[arg(
         long,
@@ -28,7 +32,7 @@ pub(super) struct Args {
         default_value = "human",
         env = "INFERWATCH_CHECK_FORMAT"
     )]
-    format: ReportFormat,
+    format: CheckFormat,
     /// Let warnings count as findings in the exit code
     #[arg(long, env = "INFERWATCH_CHECK_STRICT", value_parser = FalseyValueParser::new())]
     strict: bool,
@@ -37,13 +41,15 @@ pub(super) struct Args {
     lock: bool,
 }
 
-/// How `check` and `test` print.
+/// How `check` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ReportFormat {
+enum CheckFormat {
     /// Lines for people
     Human,
     /// One JSON object
     Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
 }
 
 /// Runs the subcommand. Exit code 0: nothing found; 1: something found; 2: could not read.
@@ -52,8 +58,13 @@ pub(super) enum ReportFormat {
 /// When a path cannot be read or written.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime(None)?;
-    let pack = read(&args.paths)?;
-    let report = check::check(runtime.handle(), &pack, processors())?;
+    let pack = args.environment.read(&args.paths)?;
+    let mut report = check::check(runtime.handle(), &pack, processors())?;
+    let now = chrono::Utc::now().timestamp_micros();
+    let entity = |id: &str| pack.rule(id).ok().map(|file| file.rule.entity.clone());
+    report
+        .problems
+        .extend(runtime.block_on(check_exceptions(&pack.exceptions, entity, now))?);
     // What does not plan is a problem already.
     let planned = pack.rules.iter().zip(&report.plans);
     let early = planned
@@ -73,7 +84,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         .count();
     let warnings = report.problems.len() - errors;
     match args.format {
-        ReportFormat::Human => {
+        CheckFormat::Human => {
             for problem in &report.problems {
                 output::data(&visible_lines(&problem.to_string()))?;
                 if let Some(hint) = &problem.hint {
@@ -85,13 +96,21 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                     output::data(&format!("{id}: {}", early_text(early)))?;
                 }
             }
+            if global.verbose > 0 {
+                for it in &pack.settings {
+                    let (value, path) = (it.value.json(), it.path.display());
+                    let (rule, param, line) = (&it.rule, &it.param, it.line);
+                    output::data(&format!("{rule}.{param} = {value}, from {path}:{line}"))?;
+                }
+            }
             if !global.quiet {
                 output::data(&format!(
                     "{rules} rules: {errors} errors, {warnings} warnings"
                 ))?;
             }
         }
-        ReportFormat::Json => output::data(&json(&report, rules, &early).to_string())?,
+        CheckFormat::Json => output::data(&json(&report, rules, &early).to_string())?,
+        CheckFormat::Sarif => output::data(&sarif::report(&report.problems).to_string())?,
     }
     let is_found = errors > 0 || (args.strict && warnings > 0);
     Ok(ExitCode::from(if is_found { FOUND } else { CLEAR }))

@@ -1,14 +1,14 @@
 //! `inferwatch explain`: what a rule reads, when it may fire and how it is planned; what happened to a finding.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use clap::builder::FalseyValueParser;
 
-use super::check::{early_text, read};
+use super::check::early_text;
+use super::pack::RuleFiles;
 use super::run::{parse_time, selected};
 use super::{CLEAR, Global};
-use crate::catalog::RuleFile;
+use crate::catalog::{Pack, RuleFile, SIGNALS, Setting};
 use crate::detect::{Early, Needs, Prepared, Window, context_of, history, time_text};
 use crate::error::Error;
 use crate::output;
@@ -21,17 +21,14 @@ pub(super) struct Args {
     /// Ids of rules or findings
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
-    /// Rule files or folders instead of the rules inside the program
-    #[arg(
-        long,
-        env = "INFERWATCH_RULES",
-        value_name = "PATH",
-        value_delimiter = ','
-    )]
-    rules: Vec<PathBuf>,
+    #[command(flatten)]
+    files: RuleFiles,
     /// The window that ends at this time, or just before it
     #[arg(long, env = "INFERWATCH_EXPLAIN_AT", value_name = "TIME", value_parser = parse_time)]
     at: Option<i64>,
+    /// The query in place of its plan; of a correlation, the one that its header means
+    #[arg(long, env = "INFERWATCH_EXPLAIN_SQL", value_parser = FalseyValueParser::new())]
+    sql: bool,
 }
 
 /// Runs the subcommand.
@@ -39,7 +36,7 @@ pub(super) struct Args {
 /// # Errors
 /// When the rules or the store cannot be read, or nothing has that name.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let pack = read(&args.rules)?.into_valid().context("reading rules")?;
+    let pack = args.files.read()?;
     let store = Store::open(&global.store)?;
     let runtime = super::runtime(None)?;
     for id in &args.ids {
@@ -48,7 +45,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             runtime.block_on(finding(&store, id))?;
         } else {
             let rule = selected(&pack, std::slice::from_ref(id))?;
-            runtime.block_on(rules(&store, &rule, args.at))?;
+            runtime.block_on(rules(&store, &pack, &rule, args.at, args.sql))?;
         }
     }
     Ok(ExitCode::from(CLEAR))
@@ -57,13 +54,26 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 /// Prints how rules are evaluated.
 pub(super) async fn rules(
     store: &Store,
+    pack: &Pack,
     rules: &[&RuleFile],
     at: Option<i64>,
+    with_sql: bool,
 ) -> anyhow::Result<()> {
     let context = &context_of(store).await?;
     for file in rules {
         let rule = &file.rule;
-        let prepared = Prepared::new(context, file, &[], None).await?;
+        if let Some(correlation) = &rule.correlation {
+            context.deregister_table(SIGNALS)?;
+            let empty = datafusion::datasource::empty::EmptyTable::new(correlation.schema());
+            context.register_table(SIGNALS, std::sync::Arc::new(empty))?;
+        }
+        let settings = pack.settings.iter();
+        let settings: Vec<_> = settings.filter(|it| it.rule == rule.id).collect();
+        let overrides: Vec<_> = settings
+            .iter()
+            .map(|it| (it.param.clone(), it.value.clone()))
+            .collect();
+        let prepared = Prepared::new(context, file, &overrides, None).await?;
         let every = rule.every.0;
         let end = at.unwrap_or(0).div_euclid(every) * every;
         let window = prepared.window(end);
@@ -89,6 +99,11 @@ pub(super) async fn rules(
             );
         }
         line("early", early_text(&Early::of(context, &prepared)?));
+        for signal in &file.signals {
+            let columns = signal.columns.join(", ");
+            let (alias, id) = (&signal.alias, &signal.rule.id);
+            line("signal", format!("{alias}: {id}, by its {columns}"));
+        }
         line(
             "quiet",
             format!("a finding ends after {} without it", rule.quiet),
@@ -96,7 +111,25 @@ pub(super) async fn rules(
         for (param, value) in &prepared.params {
             line(
                 "parameter",
-                format!("{} = {}: {}", param.name, value.json(), param.doc),
+                format!(
+                    "{} = {}, {}: {}",
+                    param.name,
+                    value.json(),
+                    origin(&settings, &param.name),
+                    param.doc
+                ),
+            );
+        }
+        for exception in pack.exceptions.iter().filter(|it| it.is_from(&rule.id)) {
+            line(
+                "exception",
+                format!(
+                    "{}, until {}, {}: {}",
+                    exception.id,
+                    time_text(exception.expires),
+                    exception.owner,
+                    exception.reason
+                ),
             );
         }
         let needs = Needs::of(context, &prepared)?
@@ -106,11 +139,24 @@ pub(super) async fn rules(
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             line("reads", format!("{}: {}", table.name(), columns.join(", ")));
         }
+        if with_sql {
+            text.push_str(&format!("\nsql\n{}", file.sql.trim()));
+            output::data(&text)?;
+            continue;
+        }
         let plan = context.state().optimize(&prepared.bound(window)?)?;
         text.push_str(&format!("\nplan\n{}\n", plan.display_indent()));
         output::data(&text)?;
     }
     Ok(())
+}
+
+/// Where the value of a parameter comes from: the last setting holds.
+fn origin(settings: &[&Setting], param: &str) -> String {
+    match settings.iter().rev().find(|it| it.param == param) {
+        Some(it) => format!("from {}:{}", it.path.display(), it.line),
+        None => "its default".to_string(),
+    }
 }
 
 /// Prints what happened to a finding.

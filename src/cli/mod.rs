@@ -5,11 +5,14 @@
 mod backtest;
 mod check;
 mod completions;
+mod coverage;
 mod demo;
 mod explain;
 mod generate;
 mod ingest;
 mod interrupt;
+mod new;
+mod pack;
 mod repl;
 mod run;
 mod signatures;
@@ -191,6 +194,8 @@ enum Command {
     Status(status::Args),
     Explain(explain::Args),
     Backtest(backtest::Args),
+    Coverage(coverage::Args),
+    New(new::Args),
     Signatures(signatures::Args),
     Completions(completions::Args),
 }
@@ -216,6 +221,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Status(args) => status::run(args, &cli.global),
         Command::Explain(args) => explain::run(args, &cli.global),
         Command::Backtest(args) => backtest::run(args, &cli.global),
+        Command::Coverage(args) => coverage::run(args, &cli.global),
+        Command::New(args) => new::run(args, &cli.global),
         Command::Signatures(args) => signatures::run(args, &cli.global),
         Command::Completions(args) => completions::run(args, &cli.global),
     }

@@ -1,17 +1,15 @@
 //! `inferwatch run`: evaluates rules over windows of a store, prints what they find and stores it.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Context;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use clap::ValueEnum;
 use clap::builder::FalseyValueParser;
 
-use super::check::read;
+use super::pack::{self, RuleFiles};
 use super::{CLEAR, FOUND, Global, size};
 use crate::catalog::{Pack, ParamValue, RuleFile, Severity, Span};
 use crate::detect::{Episode, Range, RuleOutcome, RunOptions, run as run_rules, time_text};
@@ -57,14 +55,8 @@ pub(super) struct Args {
         value_delimiter = ','
     )]
     rule: Vec<String>,
-    /// Rule files or folders instead of the rules inside the program
-    #[arg(
-        long,
-        env = "INFERWATCH_RULES",
-        value_name = "PATH",
-        value_delimiter = ','
-    )]
-    rules: Vec<PathBuf>,
+    #[command(flatten)]
+    files: RuleFiles,
     /// Value of a rule's parameter; can be given again
     #[arg(long = "param", short, env = "INFERWATCH_RUN_PARAM", value_name = "RULE.NAME=VALUE", value_delimiter = None)]
     params: Vec<String>,
@@ -80,6 +72,10 @@ pub(super) struct Args {
     /// No log is missing: close windows with the last event
     #[arg(long, env = "INFERWATCH_RUN_COMPLETE", value_parser = FalseyValueParser::new(), help_heading = "Range")]
     complete: bool,
+    /// No log from before this time is missing, even if nothing has come since: close windows up to it; `now` is the
+    /// time by the clock
+    #[arg(long, env = "INFERWATCH_RUN_CLOSED_UNTIL", value_name = "TIME", value_parser = parse_time_or_now, help_heading = "Range")]
+    closed_until: Option<i64>,
     /// How long after its time a row is still expected, where a rule does not say
     #[arg(
         long,
@@ -153,6 +149,13 @@ enum FindingFormat {
     Ndjson,
 }
 
+fn parse_time_or_now(text: &str) -> Result<i64, String> {
+    match text {
+        "now" => Ok(chrono::Utc::now().timestamp_micros()),
+        other => parse_time(other),
+    }
+}
+
 pub(super) fn parse_time(text: &str) -> Result<i64, String> {
     let day = format!("{text}T00:00:00Z");
     let time = [text, &day]
@@ -167,18 +170,20 @@ pub(super) fn parse_time(text: &str) -> Result<i64, String> {
 /// # Errors
 /// When the rules or the store cannot be read, or what was found cannot be stored.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let pack = read(&args.rules)?.into_valid().context("reading rules")?;
+    let pack = args.files.read()?;
     let rules = selected(&pack, &args.rule)?;
-    let params = args
-        .params
-        .iter()
-        .map(|text| parse_param(&pack, text))
-        .collect::<Result<Vec<_>, _>>()?;
+    let params = pack::params(&pack, &args.params)?;
     let runtime = super::runtime(args.threads)?;
     let store = Store::open(&global.store)?;
     if args.explain {
         return runtime
-            .block_on(super::explain::rules(&store, &rules, args.at.or(args.to)))
+            .block_on(super::explain::rules(
+                &store,
+                &pack,
+                &rules,
+                args.at.or(args.to),
+                false,
+            ))
             .map(|()| ExitCode::from(CLEAR));
     }
     let options = RunOptions {
@@ -195,9 +200,11 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         evaluated_at: chrono::Utc::now().timestamp_micros(),
         dry_run: args.dry_run,
         is_complete: args.complete,
+        closed_until: args.closed_until,
         lateness: args.lateness,
         late_horizon: args.late_horizon,
         max_catchup: args.max_catchup,
+        exceptions: pack::exceptions(&runtime, &pack)?,
     };
     let started = Instant::now();
     let outcomes = run_rules(runtime.handle(), &store, &rules, &options)?;
@@ -408,6 +415,10 @@ pub(super) fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], started: In
         0 => String::new(),
         again => format!(", {again} of them again for rows that came late"),
     };
+    let excepted = match outcomes.iter().map(RuleOutcome::excepted).sum() {
+        0 => String::new(),
+        excepted => format!("; {excepted} of which nobody is told, by exceptions"),
+    };
     let windows: usize = outcomes.iter().map(RuleOutcome::windows).sum();
     let found: usize = outcomes.iter().map(|outcome| outcome.episodes.len()).sum();
     let blind = outcomes
@@ -420,7 +431,7 @@ pub(super) fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], started: In
         String::new()
     };
     global.note(&format!(
-        "{} rules, {windows} windows{again} in {:.1?}: {found} findings{blind}",
+        "{} rules, {windows} windows{again} in {:.1?}: {found} findings{excepted}{blind}",
         outcomes.len(),
         started.elapsed()
     ));

@@ -1,14 +1,12 @@
 //! `inferwatch status`: how far each rule has come, and what it could not look at.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use clap::ValueEnum;
 
-use super::check::read;
+use super::pack::RuleFiles;
 use super::run::selected;
 use super::{CLEAR, FOUND, Global};
 use crate::detect::{RuleStatus, status, time_text};
@@ -26,14 +24,8 @@ pub(super) struct Args {
         value_delimiter = ','
     )]
     rule: Vec<String>,
-    /// Rule files or folders instead of the rules inside the program
-    #[arg(
-        long,
-        env = "INFERWATCH_RULES",
-        value_name = "PATH",
-        value_delimiter = ','
-    )]
-    rules: Vec<PathBuf>,
+    #[command(flatten)]
+    files: RuleFiles,
     /// How to print
     #[arg(
         long,
@@ -58,7 +50,7 @@ enum StatusFormat {
 /// # Errors
 /// When the rules or the store cannot be read.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let pack = read(&args.rules)?.into_valid().context("reading rules")?;
+    let pack = args.files.read()?;
     let rules = selected(&pack, &args.rule)?;
     let store = Store::open(&global.store)?;
     let statuses = super::runtime(None)?.block_on(status(&store, &rules))?;
@@ -110,6 +102,7 @@ fn batch(statuses: &[RuleStatus]) -> anyhow::Result<RecordBatch> {
         ("gaps", numbers(&|status| status.open_gaps)),
         ("late dropped", numbers(&|status| status.late_dropped)),
         ("open", numbers(&|status| status.open_findings)),
+        ("excepted", numbers(&|status| status.excepted)),
         ("seconds", Arc::new(seconds.collect::<Float64Array>())),
     ])?)
 }

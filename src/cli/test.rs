@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::check::{ReportFormat, read};
+use clap::ValueEnum;
+
+use super::check::read;
 use super::{CLEAR, FAILED, FOUND, Global};
 use crate::catalog::{Level, RuleFile};
 use crate::detect::run_cases;
 use crate::output;
 use crate::output::escape::visible_lines;
+use crate::output::junit::{self, Suite};
 use crate::parallel::processors;
 
 /// Run the tests inside rule files
@@ -32,7 +35,18 @@ pub(super) struct Args {
         default_value = "human",
         env = "INFERWATCH_TEST_FORMAT"
     )]
-    format: ReportFormat,
+    format: TestFormat,
+}
+
+/// How `test` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum TestFormat {
+    /// Lines for people
+    Human,
+    /// One JSON object
+    Json,
+    /// JUnit XML, for build servers
+    Junit,
 }
 
 /// Runs the subcommand. Exit code 0: all passed; 1: some failed; 2: a file is not a rule.
@@ -53,14 +67,19 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let wanted = |file: &&RuleFile| args.rule.is_empty() || args.rule.contains(&file.rule.id);
     let files: Vec<&RuleFile> = pack.rules.iter().filter(wanted).collect();
     let all = run_cases(runtime.handle(), files.clone(), processors())?;
-    let mut results = Vec::new();
+    let (mut results, mut suites) = (Vec::new(), Vec::new());
     let (mut total, mut failed) = (0, 0);
     for (file, ended) in files.iter().zip(all) {
+        let mut suite = Suite {
+            name: file.rule.id.clone(),
+            path: file.path.display().to_string(),
+            cases: Vec::new(),
+        };
         for (case, result) in file.cases.iter().zip(ended) {
             total += 1;
             failed += usize::from(result.failure.is_some());
             match args.format {
-                ReportFormat::Human => {
+                TestFormat::Human => {
                     if let Some(failure) = &result.failure {
                         output::data(&format!(
                             "{}:{}: {} / {}",
@@ -80,7 +99,13 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                         ))?;
                     }
                 }
-                ReportFormat::Json => results.push(serde_json::json!({
+                TestFormat::Junit => suite.cases.push(junit::Case {
+                    name: case.name.clone(),
+                    line: case.line,
+                    failure: result.failure,
+                    elapsed: result.elapsed,
+                }),
+                TestFormat::Json => results.push(serde_json::json!({
                     "rule": file.rule.id,
                     "test": case.name,
                     "path": file.path.display().to_string(),
@@ -91,9 +116,24 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 })),
             }
         }
+        suites.push(suite);
     }
+    // A file that cannot be read is a test that fails.
+    suites.extend(broken.iter().map(|problem| {
+        let path = problem.path.display().to_string();
+        Suite {
+            name: path.clone(),
+            path,
+            cases: vec![junit::Case {
+                name: "is a rule".to_string(),
+                line: problem.line.unwrap_or(1),
+                failure: Some(problem.to_string()),
+                elapsed: std::time::Duration::ZERO,
+            }],
+        }
+    }));
     match args.format {
-        ReportFormat::Human => {
+        TestFormat::Human => {
             for problem in &broken {
                 output::data(&visible_lines(&problem.to_string()))?;
             }
@@ -104,7 +144,8 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 ))?;
             }
         }
-        ReportFormat::Json => {
+        TestFormat::Junit => output::data(&junit::report(&suites))?,
+        TestFormat::Json => {
             let problems: Vec<String> = broken.iter().map(ToString::to_string).collect();
             let summary = serde_json::json!({ "tests": total, "failed": failed, "results": results, "problems": problems });
             output::data(&summary.to_string())?;

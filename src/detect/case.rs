@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use super::evaluate::{Evaluated, Prepared};
 use super::slice::SortedTable;
 use super::{given, json};
-use crate::catalog::{Case, RuleFile, Span, register_views, views};
+use crate::catalog::{Case, RuleFile, SIGNALS, Span, register_views, views};
 use crate::error::{Error, Result};
 use crate::parallel::in_parallel_with;
 use crate::schema::Table;
@@ -72,15 +72,20 @@ impl CaseRunner {
     async fn run(&self, file: &RuleFile) -> Vec<CaseResult> {
         let mut plans: Vec<(&[(String, String)], Prepared<'_>)> = Vec::new();
         let mut results = Vec::with_capacity(file.cases.len());
+        let signals = self.signals_of(file);
         for case in &file.cases {
             let started = Instant::now();
             let known = plans.iter().position(|(params, _)| *params == case.params);
             let result = match known {
-                Some(index) => self.evaluate(&plans[index].1, case).await,
+                Some(index) => {
+                    self.evaluate(&plans[index].1, case, signals.as_ref())
+                        .await
+                }
                 None => match self.prepare(file, case).await {
                     Ok(prepared) => {
                         plans.push((&case.params, prepared));
-                        self.evaluate(&plans[plans.len() - 1].1, case).await
+                        let (_, prepared) = &plans[plans.len() - 1];
+                        self.evaluate(prepared, case, signals.as_ref()).await
                     }
                     Err(error) => Err(error),
                 },
@@ -120,14 +125,36 @@ impl CaseRunner {
         Prepared::new(&self.context, file, &overrides, None).await
     }
 
+    /// The table that a correlation reads, empty and in its place.
+    fn signals_of(&self, file: &RuleFile) -> Option<SortedTable> {
+        let schema = file.rule.correlation.as_ref()?.schema();
+        let table = SortedTable::new(schema, &[], "event_time").ok()?;
+        self.context.deregister_table(SIGNALS).ok()?;
+        self.context
+            .register_table(SIGNALS, Arc::new(table.clone()))
+            .ok()?;
+        Some(table)
+    }
+
     /// Evaluates a rule over the rows that a test gives.
-    async fn evaluate(&self, prepared: &Prepared<'_>, case: &Case) -> Result<Evaluated> {
+    async fn evaluate(
+        &self,
+        prepared: &Prepared<'_>,
+        case: &Case,
+        signals: Option<&SortedTable>,
+    ) -> Result<Evaluated> {
         let given = given::tables(&self.context, case)
             .await
             .map_err(|problem| Error::from(problem.at(&prepared.file.path)))?;
         for (table, batch) in given {
             let rows = SortedTable::new(batch.schema(), &[batch], table.time_column())?;
             self.tables[&table].replace(&rows)?;
+        }
+        let given = given::signals(&self.context, prepared.file, case)
+            .await
+            .map_err(|problem| Error::from(problem.at(&prepared.file.path)))?;
+        if let (Some(table), Some(batch)) = (signals, given) {
+            table.replace(&SortedTable::new(batch.schema(), &[batch], "event_time")?)?;
         }
         Ok(prepared.evaluate(case.at).await)
     }

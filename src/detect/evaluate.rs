@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 use super::json;
 use super::ready::ReadyPlan;
 use super::slice::SortedTable;
-use crate::catalog::{Param, ParamValue, Rule, RuleFile, Severity, State, timestamp};
+use crate::catalog::{
+    FROZEN, Param, ParamValue, Rule, RuleFile, RuleKind, SIGNALS, Severity, State, timestamp,
+};
 use crate::error::Result;
 use crate::schema::Table;
 
@@ -106,31 +108,25 @@ impl<'a> Prepared<'a> {
         overrides: &[(String, ParamValue)],
         last: Option<i64>,
     ) -> Result<Prepared<'a>> {
-        let params: Vec<(&Param, ParamValue)> = file
-            .rule
-            .params
-            .iter()
-            .map(|param| {
-                let value = overrides.iter().rev().find(|(name, _)| *name == param.name);
-                (
-                    param,
-                    value.map_or_else(|| param.default.clone(), |(_, value)| value.clone()),
-                )
-            })
-            .collect();
+        let params = params(&file.rule, overrides);
         let plan = context.state().create_logical_plan(&file.sql).await?;
         let coverage = Coverage::new(context, file, last).await?;
-        let ready = match &coverage {
-            Some(Coverage {
-                rows: Rows::Sorted(_),
-                ..
-            }) => {
+        let is_in_memory = match (&coverage, &file.rule.correlation) {
+            (Some(coverage), _) => matches!(coverage.rows, Rows::Sorted(_)),
+            (None, Some(_)) => {
+                let signals = context.table_provider(SIGNALS).await?;
+                signals.downcast_ref::<SortedTable>().is_some()
+            }
+            (None, None) => false,
+        };
+        let ready = match is_in_memory {
+            true => {
                 let values = params
                     .iter()
                     .map(|(param, value)| (param.name.as_str(), value.scalar()));
                 Some(ReadyPlan::new(context, plan.clone(), &file.rule, values.collect()).await?)
             }
-            _ => None,
+            false => None,
         };
         Ok(Prepared {
             file,
@@ -161,14 +157,6 @@ impl<'a> Prepared<'a> {
             .collect();
         columns.push(table.time_column().to_string());
         Some((table, columns))
-    }
-
-    /// The parameters as JSON.
-    pub fn params_json(&self) -> Value {
-        self.params
-            .iter()
-            .map(|(param, value)| (param.name.clone(), value.json()))
-            .collect()
     }
 
     /// The plan for a window, optimised.
@@ -212,17 +200,22 @@ impl<'a> Prepared<'a> {
             }
         };
         let mut found = Vec::new();
-        let mut learning = 0;
+        let (mut learning, mut frozen) = (0, 0);
         for batch in &batches {
             for index in 0..batch.num_rows() {
                 match self.found(batch, index)? {
-                    Some(row) => found.push(row),
-                    None => learning += 1,
+                    Row::Found(row) => found.push(*row),
+                    Row::Learning => learning += 1,
+                    Row::Frozen => frozen += 1,
                 }
             }
         }
         if !found.is_empty() {
             return Ok((State::Fired, found, None));
+        }
+        if frozen > 0 {
+            let detail = format!("{frozen} with too little data to go by");
+            return Ok((State::Frozen, found, Some(detail)));
         }
         if learning > 0 {
             let detail = format!(
@@ -247,16 +240,28 @@ impl<'a> Prepared<'a> {
         Ok((state, found, gap))
     }
 
-    /// A row as a finding; `None` while its entity is being learnt.
-    fn found(&self, batch: &RecordBatch, index: usize) -> Result<Option<Found>> {
+    /// A row as a finding, unless nothing can be said of its entity.
+    fn found(&self, batch: &RecordBatch, index: usize) -> Result<Row> {
         let rule = &self.file.rule;
         let columns = json::row(batch, index)?;
         let history = columns.get("history_count").and_then(Value::as_i64);
         if rule.min_history > 0 && history.unwrap_or(0) < rule.min_history {
-            return Ok(None);
+            return Ok(Row::Learning);
         }
-        Ok(Some(Found::new(rule, columns)))
+        if rule.kind == RuleKind::Slo && columns.get(FROZEN) == Some(&Value::Bool(true)) {
+            return Ok(Row::Frozen);
+        }
+        Ok(Row::Found(Box::new(Found::new(rule, columns))))
     }
+}
+
+/// What a returned row is.
+enum Row {
+    Found(Box<Found>),
+    /// Its entity has too little history.
+    Learning,
+    /// Its entity has too little data now.
+    Frozen,
 }
 
 impl Found {
@@ -285,6 +290,26 @@ impl Found {
             columns,
         }
     }
+}
+
+/// The parameters that a rule runs with: its defaults, and what was given in their place.
+fn params<'a>(rule: &'a Rule, overrides: &[(String, ParamValue)]) -> Vec<(&'a Param, ParamValue)> {
+    let value = |param: &Param| {
+        let given = overrides.iter().rev().find(|(name, _)| *name == param.name);
+        given.map_or_else(|| param.default.clone(), |(_, value)| value.clone())
+    };
+    rule.params
+        .iter()
+        .map(|param| (param, value(param)))
+        .collect()
+}
+
+/// The same as JSON.
+pub(super) fn params_json(rule: &Rule, overrides: &[(String, ParamValue)]) -> Value {
+    let params = params(rule, overrides).into_iter();
+    params
+        .map(|(param, value)| (param.name.clone(), value.json()))
+        .collect()
 }
 
 /// The table of a rule's first source, or the one beneath it.

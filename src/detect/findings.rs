@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::episode::Episode;
+use super::exceptions::Excepted;
 use crate::catalog::{Dedup, Rule, RuleKind, Severity};
 
 /// What happened to a finding.
@@ -51,6 +52,8 @@ pub struct Finding {
     pub is_suppressed: bool,
     /// Findings of the same subject that nobody was told of since the last one that was.
     pub folded: i64,
+    /// The exception by which nobody is told.
+    pub excepted: Option<String>,
     /// What it is.
     pub episode: Episode,
 }
@@ -88,6 +91,7 @@ impl Change {
             ("event", self.event.name().into()),
             ("status", self.finding.status().into()),
             ("suppressed", self.finding.is_suppressed.into()),
+            ("excepted", self.finding.excepted.clone().into()),
         ] {
             object.insert(name.to_string(), value);
         }
@@ -104,6 +108,7 @@ pub(super) fn changes(
     episodes: Vec<Episode>,
     from: i64,
     revised_from: Option<i64>,
+    exceptions: &[Excepted],
 ) -> Vec<Change> {
     let mut left: Vec<Option<Finding>> = stored.into_iter().map(Some).collect();
     let mut muting = Muting::default();
@@ -130,7 +135,9 @@ pub(super) fn changes(
     let mut changes = Vec::new();
     for known in left.into_iter().flatten() {
         if known.is_retracted || known.episode.last_window.end < from {
-            muting.saw(rule, &known);
+            if known.excepted.is_none() {
+                muting.saw(rule, &known);
+            }
             continue;
         }
         changes.push(Change {
@@ -148,6 +155,14 @@ pub(super) fn changes(
         let is_different = known
             .as_ref()
             .is_none_or(|known| known.is_retracted || !alike(&known.episode, &episode));
+        let excepted = exceptions
+            .iter()
+            .find(|exception| exception.covers(&episode))
+            .map(|exception| exception.exception.id.clone());
+        let is_different = is_different
+            || known
+                .as_ref()
+                .is_some_and(|known| known.excepted != excepted);
         let was_open = known.as_ref().is_none_or(|known| known.episode.is_open);
         let was = known.as_ref().map(|known| known.episode.last_window.end);
         let quiet = rule.quiet.0;
@@ -160,14 +175,18 @@ pub(super) fn changes(
                 .map_or_else(|| finding_id(rule, &episode), |known| known.id.clone()),
             revision: known.as_ref().map_or(0, |known| known.revision),
             is_retracted: false,
-            is_suppressed: rule.kind == RuleKind::Signal,
+            is_suppressed: rule.kind == RuleKind::Signal || excepted.is_some(),
             folded: 0,
+            excepted,
             episode,
         };
-        if rule.kind != RuleKind::Signal {
-            muting.decide(rule, &mut finding);
+        // One that an exception keeps silent says nothing of whether others are to be told.
+        if finding.excepted.is_none() {
+            if rule.kind != RuleKind::Signal {
+                muting.decide(rule, &mut finding);
+            }
+            muting.saw(rule, &finding);
         }
-        muting.saw(rule, &finding);
         let is_open = finding.episode.is_open;
         let mut tell = |event: Event, is_open: bool| {
             finding.revision += 1;

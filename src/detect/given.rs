@@ -6,14 +6,14 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, RecordBatch, StringArray, new_null_array,
 };
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::execution::FunctionRegistry;
 use datafusion::prelude::{SessionContext, col};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::catalog::{Case, Given, Problem, Span, timestamp};
+use crate::catalog::{Case, Given, Problem, RuleFile, SIGNALS, Span, timestamp};
 use crate::error::Result;
 use crate::schema::Table;
 use crate::suggest::nearest;
@@ -26,7 +26,7 @@ pub(super) async fn tables(
     context: &SessionContext,
     case: &Case,
 ) -> Result<BTreeMap<Table, RecordBatch>, Box<Problem>> {
-    for given in &case.given {
+    for given in case.given.iter().filter(|given| given.table != SIGNALS) {
         if Table::from_name(&given.table).is_none() {
             let hint = nearest(&given.table, Table::ALL.map(Table::name))
                 .map(|near| format!("did you mean `{near}`?"));
@@ -40,9 +40,84 @@ pub(super) async fn tables(
             .iter()
             .filter(|given| given.table == table.name())
             .collect();
-        batches.insert(table, batch(context, table, &rows, case.at).await?);
+        let target = Target {
+            name: table.name(),
+            schema: table.schema(),
+            time: table.time_column(),
+        };
+        batches.insert(table, batch(context, &target, &rows, case.at).await?);
     }
     Ok(batches)
+}
+
+/// The signals that a test of a correlation gives; `None` for other rules.
+///
+/// # Errors
+/// A rule that the correlation does not look for, or what is wrong with a row of any table.
+pub(super) async fn signals(
+    context: &SessionContext,
+    file: &RuleFile,
+    case: &Case,
+) -> Result<Option<RecordBatch>, Box<Problem>> {
+    let given = case.given.iter().filter(|given| given.table == SIGNALS);
+    let Some(correlation) = &file.rule.correlation else {
+        return match given.into_iter().next() {
+            Some(given) => Err(fault(
+                given,
+                format!("no table `{SIGNALS}`: only a correlation reads it"),
+                None,
+            )),
+            None => Ok(None),
+        };
+    };
+    let mut rows = Vec::new();
+    for given in given {
+        let text = |name: &str| given.columns.get(name).and_then(Value::as_str);
+        let mut named = file.signals.iter().filter(|signal| {
+            text("rule_id").is_none_or(|rule| rule == signal.rule.id)
+                && text("signal").is_none_or(|alias| alias == signal.alias)
+        });
+        let Some(signal) = named.next() else {
+            let rules = file.signals.iter().map(|signal| signal.rule.id.as_str());
+            let hint = nearest(text("rule_id").unwrap_or_default(), rules)
+                .map(|near| format!("did you mean `{near}`?"));
+            let message = "no signal of the correlation is of that `rule_id` and `signal`";
+            return Err(fault(given, message.into(), hint));
+        };
+        let mut given = given.clone();
+        let rule = signal.rule.id.as_str();
+        for (name, value) in [
+            ("rule_id", rule.to_string()),
+            ("signal", signal.alias.clone()),
+            ("severity", signal.rule.severity.name().to_string()),
+            ("finding_id", format!("{rule}-{}-{{i}}", given.line)),
+        ] {
+            let missing = !given.columns.contains_key(name);
+            if missing {
+                given.columns.insert(name.to_string(), value.into());
+            }
+        }
+        if let Some(technique) = signal.rule.atlas.first() {
+            let technique = technique.as_str().into();
+            given.columns.entry("technique").or_insert(technique);
+        }
+        rows.push(given);
+    }
+    let target = Target {
+        name: SIGNALS,
+        schema: correlation.schema(),
+        time: "event_time",
+    };
+    let rows: Vec<&Given> = rows.iter().collect();
+    batch(context, &target, &rows, case.at).await.map(Some)
+}
+
+/// What rows are made for.
+struct Target<'t> {
+    name: &'t str,
+    schema: SchemaRef,
+    /// The column of their time.
+    time: &'t str,
 }
 
 fn fault(given: &Given, message: String, hint: Option<String>) -> Box<Problem> {
@@ -51,11 +126,11 @@ fn fault(given: &Given, message: String, hint: Option<String>) -> Box<Problem> {
 
 async fn batch(
     context: &SessionContext,
-    table: Table,
+    table: &Target<'_>,
     rows: &[&Given],
     at: i64,
 ) -> Result<RecordBatch, Box<Problem>> {
-    let schema = table.schema();
+    let schema = Arc::clone(&table.schema);
     for given in rows {
         for name in given.columns.keys() {
             if schema.field_with_name(name).is_err() {
@@ -66,19 +141,15 @@ async fn batch(
                 .map(|near| format!("did you mean `{near}`?"));
                 return Err(fault(
                     given,
-                    format!("`{}` has no column `{name}`", table.name()),
+                    format!("`{}` has no column `{name}`", table.name),
                     hint,
                 ));
             }
         }
-        if !given.columns.contains_key(table.time_column()) {
+        if !given.columns.contains_key(table.time) {
             return Err(fault(
                 given,
-                format!(
-                    "a row of `{}` needs its `{}`",
-                    table.name(),
-                    table.time_column()
-                ),
+                format!("a row of `{}` needs its `{}`", table.name, table.time),
                 None,
             ));
         }
@@ -130,8 +201,8 @@ async fn batch(
 }
 
 /// The time of a repetition of a row.
-fn time(table: Table, given: &Given, repetition: i64, at: i64) -> Result<i64, String> {
-    let first = instant(&given.columns[table.time_column()], at)?;
+fn time(table: &Target<'_>, given: &Given, repetition: i64, at: i64) -> Result<i64, String> {
+    let first = instant(&given.columns[table.time], at)?;
     Ok(first + repetition * given.every.0)
 }
 
@@ -153,14 +224,14 @@ fn instant(value: &Value, at: i64) -> Result<i64, String> {
 }
 
 fn cell(
-    table: Table,
+    table: &Target<'_>,
     field: &Field,
     given: &Given,
     repetition: i64,
     row: usize,
     at: i64,
 ) -> Result<ScalarValue, String> {
-    if field.name() == table.time_column() {
+    if field.name() == table.time {
         return Ok(timestamp(time(table, given, repetition, at)?));
     }
     if let Some(value) = given.columns.get(field.name()) {
@@ -171,7 +242,7 @@ fn cell(
     }
     // Required, and not given: what most rows would have.
     let text = match field.name().as_str() {
-        "event_id" => format!("{}-{row}", table.name()),
+        "event_id" => format!("{}-{row}", table.name),
         "hour" => super::json::time_text(time(table, given, repetition, at)?)
             .chars()
             .take(13)

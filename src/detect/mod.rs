@@ -5,9 +5,11 @@
 //! one finding of consecutive windows, and what came of it is kept in one commit.
 
 mod case;
+mod correlate;
 mod emptiness;
 mod episode;
 mod evaluate;
+mod exceptions;
 mod findings;
 mod given;
 mod json;
@@ -18,6 +20,7 @@ mod record;
 mod run;
 mod settle;
 mod shared;
+mod signals;
 mod slice;
 mod source;
 mod status;
@@ -26,6 +29,7 @@ mod stored;
 pub use case::{CaseResult, run_cases};
 pub use episode::{Episode, episodes};
 pub use evaluate::{Evaluated, Found, Prepared, Window};
+pub use exceptions::{Excepted, check as check_exceptions};
 pub use findings::{Change, Event, Finding};
 pub use json::time_text;
 pub use monotone::Early;

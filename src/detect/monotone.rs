@@ -55,6 +55,11 @@ impl Early {
         if !rule.early {
             return Ok(Early::No("`early = \"never\"`".into()));
         }
+        if let Some(correlation) = &rule.correlation {
+            return Ok(correlation
+                .waits()
+                .map_or(Early::Yes, |why| Early::No(why.into())));
+        }
         if rule.baseline.is_some() {
             return Ok(Early::No("it compares with a baseline".into()));
         }

@@ -148,6 +148,7 @@ impl Circumstances<'_> {
                 evidence: Some(&evidence),
                 suppressed: finding.is_suppressed,
                 folded: finding.folded,
+                excepted: finding.excepted.as_deref(),
                 risk: rule.risk.as_ref().map(|risk| risk.score),
                 risk_object: risk_object.as_deref(),
                 atlas: rule.atlas.iter().map(String::as_str).collect(),

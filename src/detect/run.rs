@@ -4,21 +4,24 @@
 //! is when no row of its time is expected any more; before, where more rows can only add findings; and again, when
 //! rows came late all the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use datafusion::prelude::SessionContext;
 
+use super::correlate::{self, Standing};
 use super::episode::{Episode, episodes};
-use super::evaluate::{Evaluated, Prepared, Window, first_table};
+use super::evaluate::{Evaluated, Prepared, Window, first_table, params_json};
+use super::exceptions::Excepted;
 use super::findings::Change;
 use super::late::{Arrivals, Grid, Touched};
 use super::monotone::Early;
 use super::record::{Circumstances, Gap, Record, commit};
 use super::settle::settle;
+use super::signals::{Fresh, Left};
 use super::source::{Extents, Needs};
 use super::stored::Progress;
-use crate::catalog::{ParamValue, Rule, RuleFile, Span, State, register_views, views};
+use crate::catalog::{Correlation, ParamValue, Rule, RuleFile, Span, State, register_views, views};
 use crate::error::Result;
 use crate::parallel::in_parallel;
 use crate::session::{self, SessionOptions};
@@ -52,12 +55,16 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// No row will come any more: windows close with the last event.
     pub is_complete: bool,
+    /// No row from before this time will come any more, even if there is none after it: windows close up to it.
+    pub closed_until: Option<i64>,
     /// How long after its time a row is still expected, where a rule does not say.
     pub lateness: Span,
     /// How far back rows that come later still change what was found, where a rule does not say.
     pub late_horizon: Span,
     /// How much of what was missed is made good; the rest is a gap.
     pub max_catchup: Span,
+    /// Subjects that nobody is told of.
+    pub exceptions: Vec<Excepted>,
 }
 
 impl Default for RunOptions {
@@ -70,9 +77,11 @@ impl Default for RunOptions {
             evaluated_at: 0,
             dry_run: false,
             is_complete: false,
+            closed_until: None,
             lateness: Span::minutes(15),
             late_horizon: Span::hours(24),
             max_catchup: Span::hours(30 * 24),
+            exceptions: Vec::new(),
         }
     }
 }
@@ -98,6 +107,8 @@ pub struct RuleOutcome<'a> {
     pub elapsed: Duration,
     is_explicit: bool,
     record: Option<Record>,
+    /// For correlations with what it found.
+    left: Option<Left>,
 }
 
 impl RuleOutcome<'_> {
@@ -113,6 +124,15 @@ impl RuleOutcome<'_> {
             true => self.episodes.iter().map(Episode::json).collect(),
             false => self.changes.iter().map(Change::json).collect(),
         }
+    }
+
+    /// Findings that changed, and of which nobody is told by an exception.
+    pub fn excepted(&self) -> usize {
+        let excepted = self.changes.iter().filter_map(|change| {
+            let finding = &change.finding;
+            finding.excepted.as_ref().map(|_| finding.id.as_str())
+        });
+        excepted.collect::<HashSet<&str>>().len()
     }
 
     /// Rows that came too late to be looked at.
@@ -145,39 +165,30 @@ pub fn run<'a>(
 ) -> Result<Vec<RuleOutcome<'a>>> {
     let context = runtime.block_on(context_of(store))?;
     let sources = rules.iter().filter_map(|file| first_table(&file.rule));
+    let heard = rules.iter().flat_map(|file| &file.signals);
     let run = Run {
         extents: Extents::of(store, sources)?,
         arrivals: Arrivals::default(),
         context,
         store,
         options,
+        heard: heard.map(|signal| signal.rule.id.as_str()).collect(),
     };
-    let mut jobs = in_parallel(rules.to_vec(), options.threads, |file| {
-        runtime.block_on(Job::new(&run, file))
-    })
-    .into_iter()
-    .collect::<Result<Vec<_>>>()?;
-    // Rules with ranges of about the same length share what is loaded.
-    for group in groups(&mut jobs, &run.extents) {
-        let shared = match group.len() {
-            1 => None,
-            _ => runtime.block_on(load_for(&run.context, &group, options.memory))?,
-        };
-        in_parallel(group, options.threads, |job| {
-            let started = Instant::now();
-            let result =
-                runtime.block_on(job.evaluate(&run.context, shared.as_ref(), options.memory));
-            job.elapsed += started.elapsed();
-            result
-        })
-        .into_iter()
-        .collect::<Result<()>>()?;
+    let mut fresh = Fresh::default();
+    let mut placed: Vec<(usize, RuleOutcome<'a>)> = Vec::with_capacity(rules.len());
+    // Correlations come after their signals.
+    for level in levels(rules) {
+        let files: Vec<&'a RuleFile> = level.iter().map(|place| rules[*place]).collect();
+        for (place, mut outcome) in level.into_iter().zip(run.rules(runtime, files, &fresh)?) {
+            if let Some(left) = outcome.left.take() {
+                fresh.add(&outcome.file.rule, left);
+            }
+            placed.push((place, outcome));
+        }
     }
-    let mut outcomes = in_parallel(jobs, options.threads, |job| {
-        runtime.block_on(job.outcome(&run))
-    })
-    .into_iter()
-    .collect::<Result<Vec<_>>>()?;
+    placed.sort_by_key(|(place, _)| *place);
+    let mut outcomes: Vec<RuleOutcome<'a>> =
+        placed.into_iter().map(|(_, outcome)| outcome).collect();
     let records: Vec<Record> = outcomes
         .iter_mut()
         .filter_map(|outcome| outcome.record.take())
@@ -188,6 +199,32 @@ pub fn run<'a>(
     Ok(outcomes)
 }
 
+/// The places of rules, those first that are no correlations, then those that hear nothing but these, and so on.
+fn levels(rules: &[&RuleFile]) -> Vec<Vec<usize>> {
+    let mut heights: Vec<usize> = vec![0; rules.len()];
+    // As often as correlations can stand on each other; circles were refused when the rules were read.
+    for _ in 0..rules.len().min(8) {
+        for (place, file) in rules.iter().enumerate() {
+            let below = file.signals.iter().filter_map(|signal| {
+                let place = rules.iter().position(|file| file.rule.id == signal.rule.id);
+                place.map(|place| heights[place])
+            });
+            heights[place] = match file.rule.correlation {
+                Some(_) => below.max().unwrap_or(0) + 1,
+                None => 0,
+            };
+        }
+    }
+    let highest = heights.iter().copied().max().unwrap_or(0);
+    (0..=highest)
+        .map(|height| {
+            (0..rules.len())
+                .filter(|place| heights[*place] == height)
+                .collect()
+        })
+        .collect()
+}
+
 /// What all rules of a run share.
 struct Run<'r> {
     store: &'r Store,
@@ -195,6 +232,59 @@ struct Run<'r> {
     options: &'r RunOptions,
     extents: Extents,
     arrivals: Arrivals,
+    /// The rules that correlations of the run look for.
+    heard: HashSet<&'r str>,
+}
+
+impl Run<'_> {
+    /// Evaluates rules that do not hear each other.
+    fn rules<'a>(
+        &self,
+        runtime: &tokio::runtime::Handle,
+        rules: Vec<&'a RuleFile>,
+        fresh: &Fresh,
+    ) -> Result<Vec<RuleOutcome<'a>>> {
+        let options = self.options;
+        let mut jobs = in_parallel(rules, options.threads, |file| {
+            runtime.block_on(async {
+                match &file.rule.correlation {
+                    Some(correlation) => Job::correlated(self, file, correlation, fresh).await,
+                    None => Job::new(self, file).await,
+                }
+            })
+        })
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+        // Rules with ranges of about the same length share what is loaded.
+        for group in groups(&mut jobs, &self.extents) {
+            let shared = match group.len() {
+                1 => None,
+                _ => runtime.block_on(load_for(&self.context, &group, options.memory))?,
+            };
+            in_parallel(group, options.threads, |job| {
+                let started = Instant::now();
+                let result =
+                    runtime.block_on(job.evaluate(&self.context, shared.as_ref(), options.memory));
+                job.elapsed += started.elapsed();
+                result
+            })
+            .into_iter()
+            .collect::<Result<()>>()?;
+        }
+        in_parallel(jobs, options.threads, |job| {
+            runtime.block_on(job.outcome(self))
+        })
+        .into_iter()
+        .collect()
+    }
+
+    /// Values of a rule's parameters that differ from their defaults.
+    fn overrides(&self, rule: &Rule) -> Vec<(String, ParamValue)> {
+        let of_rule = self.options.params.iter().filter(|(id, ..)| *id == rule.id);
+        of_rule
+            .map(|(_, name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
 }
 
 /// One rule of a run.
@@ -226,13 +316,11 @@ impl<'a> Job<'a> {
         let transactions = run.store.snapshot(crate::schema::Table::Evaluations)?;
         let progress = Progress::read(transactions.transactions(), rule);
         let extent = run.extents.of_source(first_table(rule));
+        // A time that somebody vouches for is as good as an event.
+        let extent =
+            extent.map(|(first, last)| (first, last.max(options.closed_until.unwrap_or(last))));
         let last_event = extent.map(|(_, last)| last);
-        let overrides: Vec<_> = options
-            .params
-            .iter()
-            .filter(|(id, ..)| *id == rule.id)
-            .map(|(_, name, value)| (name.clone(), value.clone()))
-            .collect();
+        let overrides = run.overrides(rule);
         let prepared = Prepared::new(&run.context, file, &overrides, last_event).await;
         let (mut needs, mut next, mut early) = (Needs::default(), progress.clone(), false);
         let mut margin = 0;
@@ -263,29 +351,105 @@ impl<'a> Job<'a> {
             evaluated: Vec::new(),
             elapsed: Duration::ZERO,
         };
-        job.choose(run, extent, early, margin)?;
-        job.elapsed = started.elapsed();
-        Ok(job)
-    }
-
-    /// Decides which windows are evaluated.
-    fn choose(
-        &mut self,
-        run: &Run<'_>,
-        extent: Option<(i64, i64)>,
-        early: bool,
-        margin: i64,
-    ) -> Result<()> {
-        let (rule, options) = (&self.file.rule, run.options);
-        let every = rule.every.0;
-        let floor = |time: i64| time.div_euclid(every) * every;
         let lateness = match options.is_complete {
             true => 0,
             false => rule.lateness.unwrap_or(options.lateness).0,
         };
         if let Some((_, last)) = extent {
-            self.closed = floor(last - lateness);
+            let vouched = options.closed_until.unwrap_or(i64::MIN);
+            job.closed = job.floor((last - lateness).max(vouched));
         }
+        let horizon = rule.late_horizon.unwrap_or(options.late_horizon);
+        let touched = match (options.range, extent, job.progress.last) {
+            (Range::SinceLast, Some(_), Some(last)) => job.touched(run, last, margin, horizon)?,
+            _ => Touched::default(),
+        };
+        job.choose(options, extent, early, horizon, touched);
+        job.elapsed = started.elapsed();
+        Ok(job)
+    }
+
+    /// A correlation, evaluated: its rows are findings, few and in memory.
+    async fn correlated(
+        run: &Run<'_>,
+        file: &'a RuleFile,
+        correlation: &Correlation,
+        fresh: &Fresh,
+    ) -> Result<Job<'a>> {
+        let started = Instant::now();
+        let (rule, options) = (&file.rule, run.options);
+        let snapshot = run.store.snapshot(crate::schema::Table::Evaluations)?;
+        let progress = Progress::read(snapshot.transactions(), rule);
+        let standing = Standing::of(&run.context, snapshot.transactions(), file, fresh).await?;
+        let mut next = progress.clone();
+        next.runs += 1;
+        next.signals.extend(standing.runs.clone());
+        let early = rule.early && correlation.waits().is_none();
+        let mut job = Job {
+            file,
+            prepared: Err(String::new()),
+            needs: Needs::default(),
+            overrides: run.overrides(rule),
+            last_event: None,
+            ends: Vec::new(),
+            progress,
+            next,
+            closed: i64::MIN,
+            again: 0,
+            gaps: Vec::new(),
+            evaluated: Vec::new(),
+            elapsed: Duration::ZERO,
+        };
+        if let Some(closed) = standing.closed {
+            job.closed = job.floor(closed);
+        }
+        let touched = match options.range {
+            Range::SinceLast => {
+                correlate::touched(&run.context, file, fresh, &job.progress, &standing).await?
+            }
+            _ => Touched::default(),
+        };
+        let horizon = Span(correlate::horizon(file, options.late_horizon.0));
+        job.choose(options, standing.extent, early, horizon, touched);
+        let ends = std::mem::take(&mut job.ends);
+        let evaluated = correlate::evaluate(
+            &run.context,
+            file,
+            correlation,
+            &job.overrides,
+            fresh,
+            &ends,
+        )
+        .await;
+        job.evaluated = match evaluated {
+            Ok(evaluated) => evaluated,
+            Err(error) => ends
+                .iter()
+                .map(|end| failed(rule, *end, &format!("{error:#}")))
+                .collect(),
+        };
+        job.elapsed = started.elapsed();
+        Ok(job)
+    }
+
+    /// The last instant of its windows that is not after a time.
+    fn floor(&self, time: i64) -> i64 {
+        let every = self.file.rule.every.0;
+        time.div_euclid(every) * every
+    }
+
+    /// Decides which windows are evaluated. `touched` are those to evaluate again.
+    fn choose(
+        &mut self,
+        options: &RunOptions,
+        extent: Option<(i64, i64)>,
+        early: bool,
+        horizon: Span,
+        touched: Touched,
+    ) {
+        let rule = &self.file.rule;
+        let every = rule.every.0;
+        let floor = |time: i64| time.div_euclid(every) * every;
         if options.range != Range::SinceLast {
             self.ends = instants(rule, options.range, extent);
             // Windows beyond a hole are no progress: what is in the hole is still to come.
@@ -300,17 +464,15 @@ impl<'a> Job<'a> {
             }
             // Nor has it seen what came late for others.
             self.next.versions = self.progress.versions.clone();
-            return Ok(());
+            self.next.signals = self.progress.signals.clone();
+            return;
         }
         let Some((first_event, last_event)) = extent else {
-            return Ok(());
+            return;
         };
-        let mut ends = BTreeSet::new();
-        let horizon = rule.late_horizon.unwrap_or(options.late_horizon);
+        let mut ends = touched.ends;
         let oldest_event = floor(first_event) + every;
         if let Some(last) = self.progress.last {
-            let touched = self.touched(run, last, margin)?;
-            ends = touched.ends;
             // Views read beyond the ends of a window, so rows touch windows that end before any row.
             ends.retain(|end| *end >= oldest_event);
             let mut beyond = touched.beyond;
@@ -360,11 +522,10 @@ impl<'a> Job<'a> {
                 .first
                 .map_or(oldest_event, |first| first.min(oldest_event)),
         );
-        Ok(())
     }
 
     /// What rows ask for that came since this rule last ran.
-    fn touched(&self, run: &Run<'_>, last: i64, margin: i64) -> Result<Touched> {
+    fn touched(&self, run: &Run<'_>, last: i64, margin: i64, horizon: Span) -> Result<Touched> {
         let rule = &self.file.rule;
         let grid = Grid {
             every: rule.every.0,
@@ -372,7 +533,7 @@ impl<'a> Job<'a> {
             reach: reach(rule),
             margin,
             last,
-            horizon: rule.late_horizon.unwrap_or(run.options.late_horizon).0,
+            horizon: horizon.0,
         };
         let mut times = Vec::new();
         for (table, version) in &self.next.versions {
@@ -407,16 +568,7 @@ impl<'a> Job<'a> {
     ) -> Result<()> {
         let ends = self.ends.clone();
         if let Err(error) = &self.prepared {
-            let failed = |end: &i64| Evaluated {
-                window: Window {
-                    start: end - self.file.rule.window.0,
-                    end: *end,
-                },
-                state: State::Error,
-                found: Vec::new(),
-                detail: Some(error.clone()),
-                elapsed: Duration::ZERO,
-            };
+            let failed = |end: &i64| failed(&self.file.rule, *end, error);
             self.evaluated.extend(ends.iter().map(failed));
             return Ok(());
         }
@@ -480,7 +632,10 @@ impl<'a> Job<'a> {
             .and_then(|e| e.detail.clone());
         let shown = match run.options.range {
             Range::SinceLast => None,
-            _ => Some(episodes(rule, &self.evaluated)),
+            _ => Some(told(
+                episodes(rule, &self.evaluated),
+                &run.options.exceptions,
+            )),
         };
         // A failed window is not an evaluation: it must be tried again, so nothing is stored from the first one on.
         if let Some(failed) = self.evaluated.iter().position(|e| e.state == State::Error) {
@@ -511,12 +666,10 @@ impl<'a> Job<'a> {
             &self.evaluated,
             &self.progress,
             self.closed,
+            &run.options.exceptions,
         )
         .await?;
-        let params = match &self.prepared {
-            Ok(prepared) => prepared.params_json(),
-            Err(_) => serde_json::Value::Null,
-        };
+        let params = params_json(rule, &self.overrides);
         let store_version = first_table(rule)
             .and_then(|table| self.next.versions.get(&table))
             .and_then(|version| i64::try_from(*version).ok());
@@ -540,6 +693,15 @@ impl<'a> Job<'a> {
             }
         });
         let changes = settled.changes;
+        let left = run.heard.contains(rule.id.as_str()).then(|| Left {
+            progress: match record.is_some() {
+                true => self.next,
+                false => self.progress,
+            },
+            changes: changes.clone(),
+            evaluated: self.evaluated,
+            closed: self.closed,
+        });
         Ok(RuleOutcome {
             file: self.file,
             states,
@@ -551,11 +713,32 @@ impl<'a> Job<'a> {
             is_explicit: run.options.range != Range::SinceLast,
             elapsed: self.elapsed + started.elapsed(),
             record,
+            left,
         })
     }
 }
 
-/// The findings that changed, each as it is now.
+/// A window that could not be evaluated.
+fn failed(rule: &Rule, end: i64, error: &str) -> Evaluated {
+    Evaluated {
+        window: Window {
+            start: end - rule.window.0,
+            end,
+        },
+        state: State::Error,
+        found: Vec::new(),
+        detail: Some(error.to_string()),
+        elapsed: Duration::ZERO,
+    }
+}
+
+/// Those of which somebody is told.
+fn told(mut episodes: Vec<Episode>, exceptions: &[Excepted]) -> Vec<Episode> {
+    episodes.retain(|episode| !exceptions.iter().any(|exception| exception.covers(episode)));
+    episodes
+}
+
+/// The findings that changed and that somebody is told of, each as it is now.
 fn newest(changes: &[Change]) -> Vec<Episode> {
     let mut findings: BTreeMap<&str, &Change> = BTreeMap::new();
     for change in changes {
@@ -563,7 +746,7 @@ fn newest(changes: &[Change]) -> Vec<Episode> {
     }
     let mut episodes: Vec<Episode> = findings
         .into_values()
-        .filter(|change| !change.finding.is_retracted)
+        .filter(|change| !change.finding.is_retracted && change.finding.excepted.is_none())
         .map(|change| change.finding.episode.clone())
         .collect();
     episodes.sort_by_key(|episode| episode.first_window);

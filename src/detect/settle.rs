@@ -3,7 +3,8 @@
 use datafusion::prelude::SessionContext;
 
 use super::episode::{Episode, Fold};
-use super::evaluate::Evaluated;
+use super::evaluate::{Evaluated, Found};
+use super::exceptions::Excepted;
 use super::findings::{Change, Finding, changes, same_rows};
 use super::record::Entry;
 use super::stored::{self, Progress, StoredGap, StoredWindow};
@@ -30,6 +31,7 @@ pub(super) async fn settle<'e>(
     evaluated: &'e [Evaluated],
     progress: &Progress,
     closed: i64,
+    exceptions: &[Excepted],
 ) -> Result<Settled<'e>> {
     let (Some(first), Some(last)) = (evaluated.first(), evaluated.last()) else {
         return Ok(Settled::default());
@@ -50,7 +52,7 @@ pub(super) async fn settle<'e>(
         let episodes = fold.finish();
         return Ok(Settled {
             entries,
-            changes: changes(rule, Vec::new(), episodes, first, None),
+            changes: changes(rule, Vec::new(), episodes, first, None, exceptions),
         });
     }
     let known = stored::windows(context, rule, (first, last)).await?;
@@ -115,7 +117,14 @@ pub(super) async fn settle<'e>(
     }
     Ok(Settled {
         entries,
-        changes: changes(rule, findings, fold.finish(), first, revised_from),
+        changes: changes(
+            rule,
+            findings,
+            fold.finish(),
+            first,
+            revised_from,
+            exceptions,
+        ),
     })
 }
 
@@ -137,10 +146,14 @@ fn going(findings: &[Finding]) -> Vec<Episode> {
 
 /// Whether a window gave what it gave before.
 fn is_same(known: &StoredWindow, now: &Evaluated) -> bool {
-    let mut left: Vec<_> = known.found.iter().collect();
-    known.state == now.state
-        && known.found.len() == now.found.len()
-        && now.found.iter().all(|found| {
+    known.state == now.state && same_answer(&known.found, &now.found)
+}
+
+/// Whether two windows gave the same rows, in whatever order.
+pub(super) fn same_answer(known: &[Found], now: &[Found]) -> bool {
+    let mut left: Vec<_> = known.iter().collect();
+    known.len() == now.len()
+        && now.iter().all(|found| {
             let position = left
                 .iter()
                 .position(|known| same_rows(&known.columns, &found.columns));

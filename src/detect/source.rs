@@ -367,6 +367,11 @@ impl Extents {
         Some((first, last))
     }
 
+    /// The last event of the store.
+    pub(super) fn last(&self) -> Option<i64> {
+        self.0.values().map(|(_, last)| *last).max()
+    }
+
     /// First event of some tables.
     pub(super) fn first<'a>(&self, tables: impl IntoIterator<Item = &'a Table>) -> Option<i64> {
         let firsts = tables.into_iter().filter_map(|table| self.0.get(table));

@@ -32,6 +32,8 @@ pub struct RuleStatus {
     pub late_dropped: i64,
     /// Findings that go on.
     pub open_findings: i64,
+    /// Findings of which nobody is told by an exception.
+    pub excepted: i64,
     /// What its evaluations took, in milliseconds.
     pub elapsed_ms: f64,
 }
@@ -48,6 +50,7 @@ impl RuleStatus {
             "open_gaps": self.open_gaps,
             "late_dropped": self.late_dropped,
             "open_findings": self.open_findings,
+            "excepted": self.excepted,
             "elapsed_ms": self.elapsed_ms,
         })
     }
@@ -70,7 +73,10 @@ pub async fn status(store: &Store, rules: &[&RuleFile]) -> Result<Vec<RuleStatus
             rule.id, rule.version
         );
         let progress = Progress::read(snapshot.transactions(), rule);
-        let extent = extents.of_source(first_table(rule));
+        let last_event = match rule.correlation {
+            Some(_) => extents.last(),
+            None => extents.of_source(first_table(rule)).map(|(_, last)| last),
+        };
         let sql = format!(
             "SELECT state, count(*) AS n FROM (SELECT state, row_number() OVER \
              (PARTITION BY window_end ORDER BY revision DESC) AS place FROM evaluations \
@@ -86,8 +92,9 @@ pub async fn status(store: &Store, rules: &[&RuleFile]) -> Result<Vec<RuleStatus
              WHERE {of_rule}"
         );
         let sums = rows(&context, &sql).await?.pop().unwrap_or_default();
-        let sql =
-            format!("SELECT count(*) AS n FROM findings_now WHERE {of_rule} AND status = 'open'");
+        let sql = format!(
+            "SELECT count(*) FILTER (WHERE status = 'open') AS n, count(excepted) AS excepted FROM findings_now WHERE {of_rule}"
+        );
         let open = rows(&context, &sql).await?.pop().unwrap_or_default();
         let mut open_gaps = 0;
         for gap in stored::gaps(&context, rule, EVER).await? {
@@ -102,13 +109,14 @@ pub async fn status(store: &Store, rules: &[&RuleFile]) -> Result<Vec<RuleStatus
             rule_id: rule.id.clone(),
             rule_version: rule.version,
             last_closed: progress.last,
-            lag: extent
+            lag: last_event
                 .zip(progress.last)
-                .map(|((_, event), last)| event - last),
+                .map(|(event, last)| event - last),
             states,
             open_gaps,
             late_dropped: number(&sums, "late_dropped") as i64,
             open_findings: number(&open, "n") as i64,
+            excepted: number(&open, "excepted") as i64,
             elapsed_ms: number(&sums, "elapsed_ms"),
         });
     }

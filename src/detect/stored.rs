@@ -6,7 +6,7 @@ use datafusion::prelude::SessionContext;
 use serde_json::{Map, Value};
 
 use super::episode::Episode;
-use super::evaluate::{Found, Window};
+use super::evaluate::{Evaluated, Found, Window};
 use super::findings::Finding;
 use super::json;
 use super::late::Versions;
@@ -26,6 +26,8 @@ pub(super) struct Progress {
     pub(super) runs: i64,
     /// The versions of the tables that were seen.
     pub(super) versions: Versions,
+    /// Of a correlation, how many runs of each of its signals were seen.
+    pub(super) signals: BTreeMap<String, i64>,
 }
 
 impl Progress {
@@ -47,6 +49,7 @@ impl Progress {
                 .copied()
                 .unwrap_or(0),
             versions: versions.collect(),
+            signals: seen_signals(transactions, &name),
         }
     }
 
@@ -71,8 +74,21 @@ impl Progress {
                 ));
             }
         }
+        for (signal, runs) in &next.signals {
+            if Some(runs) > self.signals.get(signal) {
+                transactions.push((format!("{name}/signal/{signal}"), *runs));
+            }
+        }
         transactions
     }
+}
+
+fn seen_signals(transactions: &HashMap<String, i64>, name: &str) -> BTreeMap<String, i64> {
+    let prefix = format!("{name}/signal/");
+    let seen = transactions.iter().filter_map(|(application, runs)| {
+        Some((application.strip_prefix(&prefix)?.to_string(), *runs))
+    });
+    seen.collect()
 }
 
 fn application(rule: &Rule) -> String {
@@ -96,22 +112,88 @@ pub(super) struct StoredWindow {
     pub(super) is_early: bool,
 }
 
+impl StoredWindow {
+    /// A window that is not stored yet.
+    pub(super) fn of(evaluated: &Evaluated) -> StoredWindow {
+        StoredWindow {
+            window: evaluated.window,
+            revision: 0,
+            run: i64::MAX,
+            state: evaluated.state,
+            found: evaluated.found.clone(),
+            is_early: false,
+        }
+    }
+}
+
 /// The windows of a rule that end in a range, both ends included, each as it was evaluated last.
 pub(super) async fn windows(
     context: &SessionContext,
     rule: &Rule,
-    (from, to): (i64, i64),
+    range: (i64, i64),
 ) -> Result<BTreeMap<i64, StoredWindow>> {
+    let windows = evaluations(context, rule, &ends_within(range)).await?;
+    Ok(windows
+        .into_iter()
+        .map(|window| (window.window.end, window))
+        .collect())
+}
+
+/// Every revision of the windows of a rule that a run after some number of runs has stored, or that end in a range, in
+/// the order in which they were stored.
+pub(super) async fn revisions(
+    context: &SessionContext,
+    rule: &Rule,
+    seen: i64,
+    range: Option<(i64, i64)>,
+) -> Result<Vec<StoredWindow>> {
+    let of_rule = of_rule(rule);
+    let mut wanted = format!(
+        "window_end IN (SELECT window_end FROM evaluations WHERE {of_rule} AND run > {seen})"
+    );
+    if let Some(range) = range {
+        wanted = format!("({wanted} OR {})", ends_within(range));
+    }
+    evaluations(context, rule, &wanted).await
+}
+
+/// End of the last window of a rule that was evaluated, closed or open.
+pub(super) async fn latest(context: &SessionContext, rule: &Rule) -> Result<Option<i64>> {
     let sql = format!(
-        "SELECT window_start, window_end, revision, run, state, returned, is_early FROM evaluations \
-         WHERE rule_id = '{}' AND rule_version = {} AND state <> 'gap' \
-         AND window_end BETWEEN TIMESTAMP '{}' AND TIMESTAMP '{}' ORDER BY revision",
-        rule.id,
-        rule.version,
+        "SELECT max(window_end) AS latest FROM evaluations WHERE {}",
+        of_rule(rule)
+    );
+    let row = rows(context, &sql).await?.pop();
+    Ok(row.and_then(|row| time(row.get("latest")?)))
+}
+
+fn of_rule(rule: &Rule) -> String {
+    format!(
+        "rule_id = '{}' AND rule_version = {}",
+        rule.id, rule.version
+    )
+}
+
+fn ends_within((from, to): (i64, i64)) -> String {
+    format!(
+        "window_end BETWEEN TIMESTAMP '{}' AND TIMESTAMP '{}'",
         json::time_text(from),
         json::time_text(to)
+    )
+}
+
+/// Evaluations of a rule for which a condition holds, in the order of their revisions.
+async fn evaluations(
+    context: &SessionContext,
+    rule: &Rule,
+    condition: &str,
+) -> Result<Vec<StoredWindow>> {
+    let sql = format!(
+        "SELECT window_start, window_end, revision, run, state, returned, is_early FROM evaluations \
+         WHERE {} AND state <> 'gap' AND {condition} ORDER BY revision",
+        of_rule(rule)
     );
-    let mut windows = BTreeMap::new();
+    let mut windows = Vec::new();
     for row in rows(context, &sql).await? {
         let (Some(start), Some(end)) = (time(&row["window_start"]), time(&row["window_end"]))
         else {
@@ -133,7 +215,7 @@ pub(super) async fn windows(
                 .collect(),
             is_early: row["is_early"].as_bool().unwrap_or(false),
         };
-        windows.insert(end, stored);
+        windows.push(stored);
     }
     Ok(windows)
 }
@@ -229,6 +311,7 @@ fn finding(rule: &Rule, row: &Map<String, Value>) -> Option<Finding> {
         is_retracted: status == "retracted",
         is_suppressed: row.get("suppressed").and_then(Value::as_bool)?,
         folded: integer("folded").unwrap_or(0),
+        excepted: text("excepted").map(str::to_string),
         episode: Episode {
             rule_id: rule.id.clone(),
             rule_version: rule.version,

@@ -6,7 +6,9 @@ pub mod bar;
 mod csv;
 pub mod escape;
 mod json;
+pub mod junit;
 mod rows;
+pub mod sarif;
 pub mod table;
 
 use std::io::{self, Write};

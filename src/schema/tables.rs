@@ -484,6 +484,8 @@ table! {
         suppressed: Required<Bool>,
         /// Findings of the same subject that nobody was told of since the last one that was
         folded: Required<Int>,
+        /// The exception by which nobody is told
+        excepted: Text,
         /// Points for the account of the subject
         risk: Float,
         /// The subject of that account

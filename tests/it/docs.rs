@@ -256,6 +256,17 @@ fn rule_page(file: &RuleFile) -> String {
     );
     row("reads", rule.source.join(", "));
     row("needs", rule.requires.join(", "));
+    if let Some(correlation) = &rule.correlation {
+        let mut signals: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for signal in &correlation.signals {
+            signals.entry(&signal.alias).or_default().push(&signal.rule);
+        }
+        let signals = signals
+            .into_iter()
+            .map(|(alias, rules)| format!("{alias}: {}", rules.join(", ")));
+        row("signals", signals.collect::<Vec<_>>().join("; "));
+        row("within", correlation.within.to_string());
+    }
     row("window, every", format!("{}, {}", rule.window, rule.every));
     row(
         "history",

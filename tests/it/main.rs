@@ -1,7 +1,10 @@
 //! Integration tests: one binary, a module per topic.
 
+mod absence;
 mod cli;
+mod correlation;
 mod docs;
+mod exceptions;
 mod ingest;
 mod repl;
 mod rules;

@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "duplicate-request-flood"
 -- title       = "One key sent the same prompt again and again"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "medium"
 -- confidence  = "high"
@@ -28,6 +28,7 @@ WITH prompts AS (
     SELECT
         coalesce(credential_id, caller) AS credential,
         input_sha256,
+        max(caller) AS caller,
         count(*) AS repeats,
         count(DISTINCT model) AS models,
         sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) AS total_tokens,
@@ -46,6 +47,7 @@ WITH prompts AS (
 
 SELECT
     credential,
+    max(caller) AS caller,
     CAST(sum(repeats) AS BIGINT) AS event_count,
     count(*) AS prompts,
     max(repeats) AS most_repeats,

@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "throttle-storm"
 -- title       = "Key is throttled and goes on calling"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "medium"
 -- confidence  = "high"
@@ -27,6 +27,7 @@
 WITH requests AS (
     SELECT
         coalesce(credential_id, caller) AS credential,
+        caller,
         model,
         event_id,
         event_time,
@@ -63,6 +64,7 @@ storms AS (
 
 SELECT
     requests.credential,
+    max(requests.caller) AS caller,
     count(*) FILTER (WHERE requests.is_throttled) AS event_count,
     count(*) FILTER (WHERE requests.event_time > storms.told_at) AS calls_after,
     count(*) FILTER (WHERE NOT requests.is_throttled) AS answered,

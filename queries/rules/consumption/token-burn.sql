@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "token-burn"
 -- title       = "Caller used more tokens in one hour than allowed"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "high"
@@ -28,6 +28,7 @@ SELECT
     sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)) AS total_tokens,
     count(*) AS event_count,
     count(DISTINCT model) AS models,
+    max(cloud_account_id) AS cloud_account_id,
     min(event_time) AS first_seen,
     max(event_time) AS last_seen
 FROM calls_merged

@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "azure-content-filter-400"
 -- title       = "Azure's content filter refused one address again and again"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "medium"
 -- confidence  = "medium"
@@ -31,6 +31,7 @@ WITH refused AS (
             max(source_ip) FILTER (WHERE source_ip_valid),
             max(source_ip_prefix)
         ) AS caller_address,
+        max(caller) AS caller,
         min(event_time) AS event_time,
         bool_or(lower(error_type) IN ('content_filter', 'responsibleaipolicyviolation')) AS is_filtered
     FROM calls
@@ -42,6 +43,7 @@ WITH refused AS (
 
 SELECT
     caller_address,
+    array_slice(array_agg(DISTINCT caller ORDER BY caller), 1, 100) AS caller_ids,
     count(*) AS event_count,
     min(event_time) AS first_seen,
     max(event_time) AS last_seen

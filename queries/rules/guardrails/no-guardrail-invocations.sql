@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "no-guardrail-invocations"
 -- title       = "Model was called without the guardrail that it must have"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "medium"
 -- confidence  = "medium"
@@ -32,6 +32,7 @@ WITH answered AS (
     SELECT
         caller,
         model,
+        cloud_account_id,
         event_time,
         guardrail_action IS NOT NULL OR coalesce(array_length(guardrail_ids), 0) > 0 AS is_guarded,
         coalesce(array_has($required_accounts, cloud_account_id), FALSE)
@@ -55,6 +56,7 @@ SELECT
     count(*) FILTER (WHERE NOT is_guarded) AS event_count,
     count(*) FILTER (WHERE is_guarded) AS guarded,
     bool_or(is_required) AS is_required,
+    max(cloud_account_id) AS cloud_account_id,
     min(event_time) FILTER (WHERE NOT is_guarded) AS first_seen,
     max(event_time) FILTER (WHERE NOT is_guarded) AS last_seen
 FROM answered

@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "api-key-when-mi-enforced"
 -- title       = "API key used on a resource that must use managed identities"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "high"
@@ -26,6 +26,7 @@
 SELECT
     lower(cloud_resource_id) AS cloud_resource_id,
     coalesce(credential_id, caller, '(key)') AS credential,
+    max(caller) AS caller,
     count(*) AS event_count,
     count(*) FILTER (WHERE outcome = 'success') AS accepted,
     max(coalesce(source_ip, source_ip_prefix)) AS source_ip,

@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "dormant-key-wakes"
 -- title       = "Key that slept for a month is used again"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "medium"
 -- confidence  = "medium"
@@ -38,6 +38,7 @@ WITH last_uses AS (
 recent AS (
     SELECT
         coalesce(CASE WHEN credential_id NOT LIKE 'ASIA%' THEN credential_id END, caller) AS credential,
+        max(caller) AS caller,
         count(*) AS event_count,
         count(*) FILTER (WHERE outcome = 'failure') AS failures,
         count(DISTINCT model) AS models,
@@ -54,6 +55,7 @@ recent AS (
 
 SELECT
     recent.credential,
+    recent.caller,
     recent.event_count,
     recent.failures,
     recent.models,

@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "impossible-travel"
 -- title       = "Key was used in two places faster than anybody travels"
--- version     = 2
+-- version     = 3
 -- status      = "experimental"
 -- severity    = "high"
 -- confidence  = "medium"
@@ -31,6 +31,7 @@
 WITH placed AS (
     SELECT
         coalesce(credential_id, caller) AS credential,
+        caller,
         event_time,
         event_id,
         coalesce(source_ip, source_ip_prefix) AS source_ip,
@@ -45,6 +46,7 @@ WITH placed AS (
 located AS (
     SELECT
         credential,
+        caller,
         event_time,
         event_id,
         source_ip,
@@ -67,6 +69,7 @@ located AS (
 hops AS (
     SELECT
         credential,
+        caller,
         event_time,
         source_ip,
         latitude,
@@ -84,6 +87,7 @@ hops AS (
 distances AS (
     SELECT
         credential,
+        caller,
         event_time,
         from_time,
         source_ip,
@@ -100,6 +104,7 @@ distances AS (
 -- Compared by multiplying, as calls of the same instant have no speed.
 SELECT
     credential,
+    max(caller) AS caller,
     count(*) AS event_count,
     max(distance) AS score,
     max(distance) AS distance_km,

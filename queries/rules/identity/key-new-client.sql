@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "key-new-client"
 -- title       = "Key was used by a kind of client it never had"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "low"
 -- confidence  = "low"
@@ -57,6 +57,7 @@ later AS (
         coalesce(CASE WHEN credential_id NOT LIKE 'ASIA%' THEN credential_id END, caller) AS credential,
         user_agent,
         user_type,
+        max(caller) AS caller,
         count(DISTINCT coalesce(request_id, event_id)) AS requests,
         max(coalesce(source_ip, source_ip_prefix)) AS source_ip,
         min(event_time) AS first_seen,
@@ -74,6 +75,7 @@ recent AS (
         concat(
             regexp_replace(lower(user_agent), '[ /]?v?[0-9].*$', ''), ' as ', coalesce(user_type, 'unknown')
         ) AS client,
+        caller,
         requests,
         user_agent,
         source_ip,
@@ -86,6 +88,7 @@ recent AS (
 SELECT
     recent.credential,
     recent.client,
+    max(recent.caller) AS caller,
     CAST(sum(recent.requests) AS BIGINT) AS event_count,
     max(recent.user_agent) AS user_agent,
     max(recent.source_ip) AS source_ip,

@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "key-new-network"
 -- title       = "Key was used from a network it never came from"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "medium"
 -- confidence  = "medium"
@@ -68,6 +68,7 @@ recent AS (
             ELSE concat(split_part(source_ip_prefix, ':', 1), ':', split_part(source_ip_prefix, ':', 2), '::/32')
         END AS network,
         coalesce(array_has($watched_prefixes, source_ip_prefix), FALSE) AS is_watched,
+        max(caller) AS caller,
         count(DISTINCT coalesce(request_id, event_id)) AS requests,
         count(DISTINCT model) AS models,
         max(user_agent) AS user_agent,
@@ -84,6 +85,7 @@ recent AS (
 SELECT
     recent.credential,
     recent.network,
+    max(recent.caller) AS caller,
     CAST(sum(recent.requests) AS BIGINT) AS event_count,
     min(recent.source_ip_prefix) AS source_ip_prefix,
     max(recent.models) AS models,

@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "many-countries"
 -- title       = "Key was used in three countries in a day"
--- version     = 2
+-- version     = 3
 -- status      = "experimental"
 -- severity    = "medium"
 -- confidence  = "medium"
@@ -29,6 +29,7 @@
 WITH placed AS (
     SELECT
         coalesce(CASE WHEN credential_id NOT LIKE 'ASIA%' THEN credential_id END, caller) AS credential,
+        caller,
         coalesce(request_id, event_id) AS request,
         event_time,
         source_ip_prefix,
@@ -42,6 +43,7 @@ WITH placed AS (
 located AS (
     SELECT
         credential,
+        caller,
         request,
         event_time,
         source_ip_prefix,
@@ -58,6 +60,7 @@ located AS (
 
 SELECT
     credential,
+    max(caller) AS caller,
     count(DISTINCT request) AS event_count,
     count(DISTINCT country) AS countries,
     array_to_string(array_sort(array_agg(DISTINCT country)), ' ') AS country_codes,

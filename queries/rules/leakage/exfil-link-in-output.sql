@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "exfil-link-in-output"
 -- title       = "An answer holds a link that carries data away"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "medium"
@@ -102,7 +102,8 @@ sessions AS (
     SELECT
         event_id,
         caller,
-        coalesce(conversation_id, trace_id) AS conversation_id
+        coalesce(conversation_id, trace_id) AS conversation_id,
+        cloud_account_id
     FROM calls_merged
     WHERE event_time >= $window_start AND event_time < $window_end
 )
@@ -110,6 +111,7 @@ sessions AS (
 SELECT
     coalesce(sessions.caller, signs.caller) AS caller,
     sessions.conversation_id,
+    max(sessions.cloud_account_id) AS cloud_account_id,
     count(DISTINCT signs.event_id) AS event_count,
     array_to_string(array_agg(DISTINCT signs.sign ORDER BY signs.sign), ', ') AS signs,
     array_to_string(array_agg(DISTINCT signs.host ORDER BY signs.host), ', ') AS hosts,

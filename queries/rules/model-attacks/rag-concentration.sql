@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "rag-concentration"
 -- title       = "A new document is in the answer to nearly everything"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "medium"
@@ -34,6 +34,7 @@ WITH records AS (
         event_id,
         event_time,
         service_name,
+        cloud_account_id,
         CASE WHEN lower(operation_raw) IN ('retriever', 'retrieval') THEN attributes END AS record
     FROM calls
     WHERE event_time >= $window_start AND event_time < $window_end
@@ -44,6 +45,7 @@ retrievals AS (
     SELECT
         event_id,
         event_time,
+        cloud_account_id,
         coalesce(json_get_str(record, 'attributes', 'gen_ai.data_source.id'), service_name, '(unknown)') AS data_source,
         make_array(
             json_as_text(record, 'attributes', 'retrieval.documents.0.document.id'),
@@ -74,6 +76,7 @@ returned AS (
     SELECT
         event_id,
         event_time,
+        cloud_account_id,
         data_source,
         unnest(documents) AS document_id
     FROM retrievals
@@ -85,6 +88,7 @@ popular AS (
         returned.document_id,
         count(DISTINCT returned.event_id) AS event_count,
         max(totals.retrievals) AS retrievals,
+        max(returned.cloud_account_id) AS cloud_account_id,
         min(returned.event_time) AS first_seen,
         max(returned.event_time) AS last_seen
     FROM returned
@@ -144,6 +148,7 @@ SELECT
     popular.document_id,
     popular.event_count,
     popular.retrievals,
+    popular.cloud_account_id,
     popular.event_count * 1.0 / popular.retrievals AS score,
     coalesce(history.history_count, 0) AS history_count,
     popular.first_seen,

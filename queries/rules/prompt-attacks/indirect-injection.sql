@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "indirect-injection"
 -- title       = "Retrieved text or a tool's result tries to instruct the model"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "high"
@@ -30,6 +30,7 @@ WITH hits AS (
         event_time,
         caller,
         coalesce(conversation_id, trace_id) AS session,
+        cloud_account_id,
         outcome,
         tool_call_count,
         injection_score,
@@ -45,6 +46,7 @@ orders AS (
         event_time,
         caller,
         session,
+        cloud_account_id,
         outcome,
         tool_call_count,
         injection_score,
@@ -63,6 +65,7 @@ SELECT
     caller,
     session AS conversation_id,
     count(DISTINCT event_id) AS event_count,
+    max(cloud_account_id) AS cloud_account_id,
     CASE WHEN bool_or(is_foreign) THEN 'high' ELSE 'medium' END AS severity,
     max(injection_score) AS score,
     array_to_string(array_agg(DISTINCT signature ORDER BY signature), ', ') AS signatures,

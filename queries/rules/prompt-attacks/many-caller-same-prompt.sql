@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "many-caller-same-prompt"
 -- title       = "The same attack came from several callers"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "high"
@@ -32,6 +32,7 @@ WITH attempts AS (
         model,
         coalesce(end_user_id, caller) AS sender,
         input_sketch AS sketch,
+        min(caller) AS caller,
         count(*) AS calls,
         max(injection_score) AS score,
         count(*) FILTER (WHERE outcome = 'success') AS answered,
@@ -50,6 +51,7 @@ pieces AS (
         model,
         sender,
         sketch,
+        caller,
         calls,
         score,
         answered,
@@ -64,6 +66,7 @@ buckets AS (
         model,
         sender,
         sketch,
+        caller,
         calls,
         score,
         answered,
@@ -79,6 +82,7 @@ compared AS (
     SELECT
         model,
         sender,
+        caller,
         calls,
         score,
         answered,
@@ -99,6 +103,7 @@ campaigns AS (
         piece,
         bytes,
         count(DISTINCT sender) AS callers,
+        array_slice(array_agg(DISTINCT caller ORDER BY caller), 1, 100) AS caller_ids,
         sum(calls) AS event_count,
         sum(answered) AS answered,
         max(score) AS score,
@@ -115,6 +120,7 @@ ranked AS (
     SELECT
         model,
         callers,
+        caller_ids,
         event_count,
         answered,
         score,
@@ -128,6 +134,7 @@ ranked AS (
 SELECT
     model,
     callers,
+    caller_ids,
     event_count,
     answered,
     score,

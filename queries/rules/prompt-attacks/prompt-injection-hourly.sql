@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "prompt-injection-hourly"
 -- title       = "Caller sent several prompts that match injection signatures"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "medium"
@@ -34,6 +34,7 @@ SELECT
     max(injection_score) AS score,
     count(*) FILTER (WHERE outcome = 'success') AS answered,
     count(DISTINCT model) AS models,
+    max(cloud_account_id) AS cloud_account_id,
     min(event_time) AS first_seen,
     max(event_time) AS last_seen
 FROM calls_merged

@@ -1,6 +1,6 @@
 //! The lints, each a function from a planned rule to problems.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::{Planned, line_of};
 use crate::catalog::pinned::{ATLAS, OWASP, Pinned};
-use crate::catalog::{Lock, Mode, Problem, RuleFile, Status, time_bounds};
+use crate::catalog::{FROZEN, Lock, Mode, Problem, RuleFile, RuleKind, Status, time_bounds};
 use crate::schema::Table;
 use crate::suggest::nearest;
 
@@ -79,6 +79,24 @@ fn map(
             "an OWASP entry is written with its year, as `LLM01:2025`",
         ));
     }
+}
+
+/// L-REF: the columns that a correlation says its signals have.
+pub(super) fn signals<'a>(
+    file: &'a RuleFile,
+    returned: &'a HashMap<&str, Vec<String>>,
+) -> impl Iterator<Item = Problem> + 'a {
+    file.signals.iter().flat_map(move |signal| {
+        let columns = returned.get(signal.rule.id.as_str());
+        let is_missing =
+            move |column: &&String| columns.is_some_and(|columns| !columns.contains(column));
+        signal.columns.iter().filter(is_missing).map(move |column| {
+            let hint = nearest(column, columns.into_iter().flatten().map(String::as_str))
+                .map(|near| format!("did you mean `{near}`?"));
+            let message = format!("`{}` does not return `{column}`", signal.rule.id);
+            Problem::error("L-REF", Some(file.rule.line), message).hint(hint)
+        })
+    })
 }
 
 /// The rule against the versions that shipped.
@@ -322,6 +340,7 @@ fn output(planned: &Planned<'_>, problems: &mut Vec<Problem>) {
         let (fits, wanted) = match field.name().as_str() {
             "severity" | "title" => (is_text, "a text"),
             "score" => (field.data_type().is_numeric(), "a number"),
+            FROZEN => (*field.data_type() == DataType::Boolean, "true or false"),
             "event_count" | "history_count" => (field.data_type().is_integer(), "a whole number"),
             "first_seen" | "last_seen" => (
                 matches!(field.data_type(), DataType::Timestamp(..)),
@@ -337,6 +356,12 @@ fn output(planned: &Planned<'_>, problems: &mut Vec<Problem>) {
             );
             problems.push(Problem::error("L-SCHEMA", line(planned), message));
         }
+    }
+    if rule.kind == RuleKind::Slo && !columns.contains(&FROZEN) {
+        let message = format!(
+            "a rule of `kind = \"slo\"` returns `{FROZEN}`: too little data to say anything of the row"
+        );
+        problems.push(Problem::error("L-SCHEMA", line(planned), message));
     }
     if rule.min_history > 0 && !columns.contains(&"history_count") {
         let message = "`min_history` needs the rule to return `history_count`: buckets of history behind the row";

@@ -24,7 +24,10 @@ use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast;
 use tokio::runtime::Handle;
 
-use super::{BoundedView, ENGINE_PARAMS, Lock, Locked, Pack, Problem, RuleFile, meaning, views};
+use super::{
+    BoundedView, ENGINE_PARAMS, Lock, Locked, Pack, Problem, Rule, RuleFile, SIGNALS, meaning,
+    views,
+};
 use crate::error::Result;
 use crate::parallel::in_parallel_with;
 use crate::schema::Table;
@@ -98,6 +101,20 @@ impl Report {
                 .extend(problems.map(|problem| problem.at(&file.path)));
             report.plans.push(checked.plan);
         }
+        let planned = pack.rules.iter().zip(&report.plans);
+        let returned: HashMap<&str, Vec<String>> = planned
+            .filter_map(|(file, plan)| {
+                let fields = plan.as_ref()?.schema().fields().iter();
+                let columns = fields.map(|field| field.name().clone()).collect();
+                Some((file.rule.id.as_str(), columns))
+            })
+            .collect();
+        for file in &pack.rules {
+            let problems = lints::signals(file, &returned);
+            report
+                .problems
+                .extend(problems.map(|problem| problem.at(&file.path)));
+        }
         report
             .problems
             .sort_by(|a, b| (&a.path, a.line, a.level).cmp(&(&b.path, b.line, b.level)));
@@ -163,6 +180,7 @@ impl Checker {
     async fn check_rule(&self, file: &RuleFile) -> Checked {
         let mut checked = Checked::default();
         lints::header(file, &mut checked.problems);
+        self.register_signals(&file.rule);
         let statement = match one_select(&file.sql) {
             Ok(statement) => statement,
             Err(problem) => {
@@ -176,7 +194,16 @@ impl Checker {
         let ast::Statement::Query(query) = boxed.as_ref() else {
             return checked;
         };
-        checked.canonical = Some(query.to_string());
+        // A query that the header means is not what the file says.
+        let is_written = file
+            .rule
+            .correlation
+            .as_ref()
+            .is_none_or(|correlation| correlation.has_query);
+        checked.canonical = Some(match is_written {
+            true => query.to_string(),
+            false => String::new(),
+        });
         match self.plan(file, statement.clone(), query).await {
             Ok(planned) => {
                 lints::plan(&planned, &mut checked.problems);
@@ -185,6 +212,18 @@ impl Checker {
             Err(problem) => checked.problems.push(*problem),
         }
         checked
+    }
+
+    /// Puts the table in place that a correlation reads: its columns are those that it is by.
+    pub fn register_signals(&self, rule: &Rule) {
+        if let Some(correlation) = &rule.correlation {
+            let table = Arc::new(EmptySource(correlation.schema()));
+            let replaced = self
+                .context
+                .deregister_table(SIGNALS)
+                .and_then(|_| self.context.register_table(SIGNALS, table));
+            debug_assert!(replaced.is_ok(), "a plain name in the default schema");
+        }
     }
 
     async fn plan<'a>(

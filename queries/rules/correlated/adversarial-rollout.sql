@@ -1,0 +1,66 @@
+-- /// rule
+-- id          = "adversarial-rollout"
+-- title       = "A canary is worse and the answers of its model have changed: roll back"
+-- version     = 1
+-- kind        = "correlation"
+-- status      = "stable"
+-- severity    = "high"
+-- confidence  = "high"
+-- signals     = [
+--   { rule = "canary-regression",     as = "canary" },
+--   { rule = "prediction-drift-chi2", as = "change" },
+--   { rule = "confidence-collapse",   as = "change" },
+-- ]
+-- signals_required = 2
+-- within      = "15m"
+-- by          = ["model"]
+-- atlas       = ["AML.T0031"]
+-- owasp       = ["LLM04:2025"]
+-- description = """
+-- A canary that is slower or fails more is an ordinary regression. When the predictions of the same model drift or lose
+-- confidence within the same quarter of an hour, what was rolled out is another model than was tested. Made for a hook that
+-- rolls back."""
+-- false_positives = ["A planned change of model behind the same name", "An incident of the provider that touches all at once"]
+-- evasion     = ["A change of the model that costs no time and no errors", "Names of models that differ between canary and stable"]
+-- runbook     = "Roll the canary back; compare hash, version and signer of what was deployed with what was approved"
+-- ///
+
+-- /// test
+-- name = "a canary that regresses and predictions that drift"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-14m", rule_id = "canary-regression", model = "m" },
+--   { event_time = "-30s", rule_id = "prediction-drift-chi2", model = "m" },
+-- ]
+-- expect = [{ model = "m", event_count = 2, signals = ["canary", "change"] }]
+-- ///
+
+-- /// test
+-- name = "a quarter of an hour apart is too far"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-930s", rule_id = "canary-regression", model = "m" },
+--   { event_time = "-30s", rule_id = "prediction-drift-chi2", model = "m" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "drift and less confidence are one sign: the traffic changed"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-10m", rule_id = "prediction-drift-chi2", model = "m" },
+--   { event_time = "-30s", rule_id = "confidence-collapse", model = "m" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "another model"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-10m", rule_id = "canary-regression", model = "m" },
+--   { event_time = "-30s", rule_id = "prediction-drift-chi2", model = "n" },
+-- ]
+-- expect = []
+-- ///

@@ -1,0 +1,71 @@
+-- /// rule
+-- id          = "agent-takeover"
+-- title       = "Foreign orders, then a dangerous tool, then data that leaves"
+-- version     = 1
+-- kind        = "correlation"
+-- status      = "stable"
+-- severity    = "critical"
+-- confidence  = "high"
+-- signals     = [
+--   { rule = "indirect-injection",   as = "orders" },
+--   { rule = "high-risk-tool",       as = "tool" },
+--   { rule = "exfil-link-in-output", as = "leak" },
+--   { rule = "read-then-send",       as = "leak" },
+-- ]
+-- order       = ["orders", "tool", "leak"]
+-- within      = "30m"
+-- by          = ["conversation_id"]
+-- on          = { "high-risk-tool" = "session" }
+-- atlas       = ["AML.T0053", "AML.T0086", "AML.T0051.001"]
+-- owasp       = ["LLM06:2025", "ASI01:2026", "ASI02:2026"]
+-- description = """
+-- Within half an hour of one session, text that an agent read gave it orders, then it called a tool that runs code or writes
+-- files, then an answer or a tool carried data outside. In this order: the chain of an agent that works for somebody else."""
+-- false_positives = ["An exercise against the agent"]
+-- evasion     = ["Spreading the chain over several sessions", "Steps more than half an hour apart", "Logs that name no session"]
+-- runbook     = "Stop the session and its credentials; read its calls from `first_seen` on, and treat what it read and sent as known to others"
+-- ///
+
+-- /// test
+-- name = "orders, tool, leak"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-29m", rule_id = "indirect-injection", conversation_id = "s" },
+--   { event_time = "-10m", rule_id = "high-risk-tool", conversation_id = "s" },
+--   { event_time = "-30s", rule_id = "read-then-send", conversation_id = "s" },
+-- ]
+-- expect = [{ conversation_id = "s", event_count = 3, signals = ["leak", "orders", "tool"] }]
+-- ///
+
+-- /// test
+-- name = "half an hour is too long"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-1830s", rule_id = "indirect-injection", conversation_id = "s" },
+--   { event_time = "-10m", rule_id = "high-risk-tool", conversation_id = "s" },
+--   { event_time = "-30s", rule_id = "read-then-send", conversation_id = "s" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "the tool came before the orders"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-20m", rule_id = "high-risk-tool", conversation_id = "s" },
+--   { event_time = "-10m", rule_id = "indirect-injection", conversation_id = "s" },
+--   { event_time = "-30s", rule_id = "exfil-link-in-output", conversation_id = "s" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "the steps of two sessions"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-20m", rule_id = "indirect-injection", conversation_id = "s" },
+--   { event_time = "-10m", rule_id = "high-risk-tool", conversation_id = "t" },
+--   { event_time = "-30s", rule_id = "read-then-send", conversation_id = "s" },
+-- ]
+-- expect = []
+-- ///

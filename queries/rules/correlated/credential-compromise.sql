@@ -1,0 +1,82 @@
+-- /// rule
+-- id          = "credential-compromise"
+-- title       = "Signs of a stolen key, and it is being used"
+-- version     = 1
+-- kind        = "correlation"
+-- status      = "stable"
+-- severity    = "critical"
+-- confidence  = "high"
+-- signals     = [
+--   { rule = "first-seen-model",         as = "access" },
+--   { rule = "api-key-when-mi-enforced", as = "access" },
+--   { rule = "impossible-travel",        as = "access" },
+--   { rule = "many-countries",           as = "access" },
+--   { rule = "key-new-network",          as = "access" },
+--   { rule = "key-new-client",           as = "access" },
+--   { rule = "dormant-key-wakes",        as = "access" },
+--   { rule = "ai-key-outside-ai",        as = "access" },
+--   { rule = "login-bruteforce-success", as = "access" },
+--   { rule = "token-burn",               as = "use" },
+--   { rule = "token-anomaly",            as = "use" },
+--   { rule = "cost-spike",               as = "use" },
+--   { rule = "denied-models",            as = "use" },
+-- ]
+-- signals_required = { access = 2, use = 1 }
+-- within      = "60m"
+-- by          = ["caller"]
+-- on          = { "api-key-when-mi-enforced" = "caller", "impossible-travel" = "caller", "many-countries" = "caller", "key-new-network" = "caller", "key-new-client" = "caller", "dormant-key-wakes" = "caller", "ai-key-outside-ai" = "caller" }
+-- atlas       = ["AML.T0012"]
+-- owasp       = ["ASI03:2026", "LLM10:2025"]
+-- description = """
+-- A key from a new network is somebody in a hotel; a new client is an update. Two such signs by different rules, and within
+-- the same hour tokens or cost far above the usual or models that are refused: somebody else has the key and looks what it
+-- is good for. Signs are joined by the caller whose key it is, so a caller with several keys is one."""
+-- false_positives = ["A move of a service to another cloud or client that also changes its load", "A new owner of an account"]
+-- evasion     = ["Using the key from the owner's network and client", "Staying below the lines for tokens and cost", "More than an hour between taking and using it", "Keys whose log names no caller"]
+-- runbook     = "Revoke the key, then ask its owner; list its calls since `first_seen` by network, client and model, and look for keys and roles made with it"
+-- ///
+
+-- /// test
+-- name = "two signs of access and one of use"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-59m", rule_id = "key-new-network", caller = "a" },
+--   { event_time = "-40m", rule_id = "key-new-client", caller = "a" },
+--   { event_time = "-30s", rule_id = "token-burn", caller = "a" },
+-- ]
+-- expect = [{ caller = "a", event_count = 3, rules = ["key-new-client", "key-new-network", "token-burn"] }]
+-- ///
+
+-- /// test
+-- name = "one sign of access is not enough, however often"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-59m", rule_id = "key-new-network", caller = "a" },
+--   { event_time = "-40m", rule_id = "key-new-network", caller = "a" },
+--   { event_time = "-30s", rule_id = "token-burn", caller = "a" },
+--   { event_time = "-20s", rule_id = "cost-spike", caller = "a" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "an hour apart is too far"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-3630s", rule_id = "key-new-network", caller = "a" },
+--   { event_time = "-40m", rule_id = "key-new-client", caller = "a" },
+--   { event_time = "-30s", rule_id = "token-burn", caller = "a" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "signs of access alone: a journey with a new laptop"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-59m", rule_id = "key-new-network", caller = "a" },
+--   { event_time = "-40m", rule_id = "key-new-client", caller = "a" },
+--   { event_time = "-30s", rule_id = "many-countries", caller = "a" },
+-- ]
+-- expect = []
+-- ///

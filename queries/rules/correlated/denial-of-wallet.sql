@@ -1,0 +1,79 @@
+-- /// rule
+-- id          = "denial-of-wallet"
+-- title       = "Consumption rises in several ways at once and somebody means it"
+-- version     = 1
+-- kind        = "correlation"
+-- status      = "stable"
+-- severity    = "critical"
+-- confidence  = "high"
+-- signals     = [
+--   { rule = "token-burn",              as = "burn" },
+--   { rule = "token-anomaly",           as = "burn" },
+--   { rule = "cost-spike",              as = "burn" },
+--   { rule = "duplicate-request-flood", as = "burn" },
+--   { rule = "context-stuffing",        as = "burn" },
+--   { rule = "agent-loop",              as = "burn" },
+--   { rule = "large-outputs",           as = "intent" },
+--   { rule = "throttle-storm",          as = "intent" },
+--   { rule = "key-new-network",         as = "intent" },
+--   { rule = "dormant-key-wakes",       as = "intent" },
+--   { rule = "spend-limit-removed",     as = "intent" },
+-- ]
+-- signals_required = { burn = 2, intent = 1 }
+-- within      = "60m"
+-- by          = ["caller"]
+-- on          = { "duplicate-request-flood" = "caller", "throttle-storm" = "caller", "key-new-network" = "caller", "dormant-key-wakes" = "caller" }
+-- atlas       = ["AML.T0034"]
+-- owasp       = ["LLM10:2025"]
+-- description = """
+-- Two different rules of consumption fire for one caller within an hour, as tokens and repeated prompts, and with them a sign
+-- that it is no ordinary load: very long answers, calls that go on through throttling, a new network, a key that had been
+-- asleep, a spend limit taken away. The bill is the aim, or somebody sells what the key can do."""
+-- false_positives = ["A batch job that was started with a new client and too high a rate", "A load test"]
+-- evasion     = ["Many callers, each under the lines", "Slow burning over days: see budget-burn", "Keys whose log names no caller"]
+-- runbook     = "Limit or revoke the key at once, the cost goes on; then ask its owner, and set the spend limit again"
+-- ///
+
+-- /// test
+-- name = "two rules of consumption and a sign of intent"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-50m", rule_id = "token-burn", caller = "a" },
+--   { event_time = "-40m", rule_id = "duplicate-request-flood", caller = "a" },
+--   { event_time = "-30s", rule_id = "throttle-storm", caller = "a" },
+-- ]
+-- expect = [{ caller = "a", event_count = 3 }]
+-- ///
+
+-- /// test
+-- name = "one rule of consumption is not enough"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-50m", rule_id = "token-burn", caller = "a" },
+--   { event_time = "-40m", rule_id = "token-burn", caller = "a" },
+--   { event_time = "-30s", rule_id = "throttle-storm", caller = "a" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "an hour apart is too far"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-3630s", rule_id = "token-burn", caller = "a" },
+--   { event_time = "-40m", rule_id = "duplicate-request-flood", caller = "a" },
+--   { event_time = "-30s", rule_id = "throttle-storm", caller = "a" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "much load without a sign of intent: a batch job"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-50m", rule_id = "token-burn", caller = "a" },
+--   { event_time = "-40m", rule_id = "cost-spike", caller = "a" },
+--   { event_time = "-30s", rule_id = "context-stuffing", caller = "a" },
+-- ]
+-- expect = []
+-- ///

@@ -1,0 +1,59 @@
+-- /// rule
+-- id          = "extraction-campaign"
+-- title       = "A model is being copied: two kinds of signs within a day"
+-- version     = 1
+-- kind        = "correlation"
+-- status      = "stable"
+-- severity    = "high"
+-- confidence  = "medium"
+-- signals     = [
+--   { rule = "model-extraction",   as = "extraction" },
+--   { rule = "membership-probing", as = "membership" },
+--   { rule = "similarity-probing", as = "probing" },
+--   { rule = "model-switching",    as = "switching" },
+--   { rule = "denied-models",      as = "denied" },
+-- ]
+-- signals_required = 2
+-- within      = "24h"
+-- every       = "5m"
+-- by          = ["caller"]
+-- atlas       = ["AML.T0024"]
+-- owasp       = ["LLM10:2025"]
+-- description = """
+-- Who copies a model asks much, evenly and in patterns, tries which models there are, and asks again with small changes. Each
+-- alone is also what tests do; two of them by one caller within a day are more."""
+-- false_positives = ["Evaluations of models by a quality team: give them a caller of their own", "Load tests over several models"]
+-- evasion     = ["Spreading the questions over many callers or over weeks", "A single kind of probing"]
+-- runbook     = "Look at what the caller's prompts have in common and whether answers are stored; limit its rate until the owner has explained it"
+-- ///
+
+-- /// test
+-- name = "questions in volume and with small edits"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-1430m", rule_id = "model-extraction", caller = "a" },
+--   { event_time = "-30s", rule_id = "similarity-probing", caller = "a" },
+-- ]
+-- expect = [{ caller = "a", event_count = 2, signals = ["extraction", "probing"] }]
+-- ///
+
+-- /// test
+-- name = "a day apart is too far"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-86430s", rule_id = "model-extraction", caller = "a" },
+--   { event_time = "-30s", rule_id = "similarity-probing", caller = "a" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "refusals again and again: a broken configuration"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-10h", rule_id = "denied-models", caller = "a" },
+--   { event_time = "-5h", rule_id = "denied-models", caller = "a" },
+--   { event_time = "-30s", rule_id = "denied-models", caller = "a" },
+-- ]
+-- expect = []
+-- ///

@@ -1,0 +1,80 @@
+-- /// rule
+-- id          = "prompt-injection-campaign"
+-- title       = "Three kinds of signs of prompt injection by one caller in half an hour"
+-- version     = 1
+-- kind        = "correlation"
+-- status      = "stable"
+-- severity    = "critical"
+-- confidence  = "high"
+-- signals     = [
+--   { rule = "prompt-injection-hourly",  as = "injection" },
+--   { rule = "injection-two-techniques", as = "techniques" },
+--   { rule = "repeated-refusals",        as = "refusals" },
+--   { rule = "unicode-smuggling",        as = "smuggling" },
+--   { rule = "encoded-payload",          as = "encoding" },
+--   { rule = "indirect-injection",       as = "indirect" },
+--   { rule = "many-caller-same-prompt",  as = "campaign" },
+--   { rule = "guardrail-blocks",         as = "blocks" },
+--   { rule = "azure-content-filter-400", as = "filter" },
+--   { rule = "tool-failure-burst",       as = "tools" },
+-- ]
+-- signals_required = 3
+-- within      = "30m"
+-- by          = ["caller"]
+-- on          = { "many-caller-same-prompt" = "caller_ids", "azure-content-filter-400" = "caller_ids", "tool-failure-burst" = "caller" }
+-- atlas       = ["AML.T0051"]
+-- owasp       = ["LLM01:2025"]
+-- description = """
+-- One sign of prompt injection is often a test, a quotation or a false alarm. Three different ones of the same caller within
+-- half an hour are somebody who tries one thing after the other: injection texts, several techniques in one message,
+-- refusals, invisible characters, encoded payloads, orders in retrieved text, a prompt that others send too, blocks by
+-- guardrails and filters, tools that fail. Several findings of the same rule are one sign."""
+-- false_positives = ["Red teams and evaluations of guardrails: give them callers of their own", "A service that sends the prompts of many users under one caller"]
+-- evasion     = ["One technique at a time, more than half an hour apart", "Many callers, each with fewer than three signs: see many-caller-same-prompt", "Logs without a caller"]
+-- runbook     = "Read the findings named in `findings` in the order of their time; block the caller if an injection was answered or a tool was called after it"
+-- ///
+
+-- /// test
+-- name = "three signs in less than half an hour"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-29m", rule_id = "prompt-injection-hourly", caller = "a" },
+--   { event_time = "-10m", rule_id = "guardrail-blocks", caller = "a" },
+--   { event_time = "-30s", rule_id = "repeated-refusals", caller = "a" },
+-- ]
+-- expect = [{ caller = "a", event_count = 3, first_seen = "-29m", last_seen = "-30s", signals = ["blocks", "injection", "refusals"] }]
+-- ///
+
+-- /// test
+-- name = "half an hour apart is too far"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-1830s", rule_id = "prompt-injection-hourly", caller = "a" },
+--   { event_time = "-10m", rule_id = "guardrail-blocks", caller = "a" },
+--   { event_time = "-30s", rule_id = "repeated-refusals", caller = "a" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "many findings of two rules are two signs"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-20m", rule_id = "prompt-injection-hourly", caller = "a" },
+--   { event_time = "-15m", rule_id = "prompt-injection-hourly", caller = "a" },
+--   { event_time = "-10m", rule_id = "guardrail-blocks", caller = "a" },
+--   { event_time = "-30s", rule_id = "guardrail-blocks", caller = "a" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "signs of three callers are nobody's campaign"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-20m", rule_id = "prompt-injection-hourly", caller = "a" },
+--   { event_time = "-10m", rule_id = "guardrail-blocks", caller = "b" },
+--   { event_time = "-30s", rule_id = "repeated-refusals", caller = "c" },
+-- ]
+-- expect = []
+-- ///

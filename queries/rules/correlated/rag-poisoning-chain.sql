@@ -1,0 +1,72 @@
+-- /// rule
+-- id          = "rag-poisoning-chain"
+-- title       = "A knowledge source changed, orders came out of it, and data went out"
+-- version     = 1
+-- kind        = "correlation"
+-- status      = "stable"
+-- severity    = "critical"
+-- confidence  = "medium"
+-- signals     = [
+--   { rule = "rag-source-changed",   as = "change" },
+--   { rule = "indirect-injection",   as = "orders" },
+--   { rule = "rag-concentration",    as = "orders" },
+--   { rule = "exfil-link-in-output", as = "leak" },
+-- ]
+-- order       = ["change", "orders", "leak"]
+-- within      = "72h"
+-- every       = "15m"
+-- by          = ["cloud_account_id"]
+-- on          = { "indirect-injection" = "cloud_account_id", "rag-concentration" = "cloud_account_id", "exfil-link-in-output" = "cloud_account_id" }
+-- atlas       = ["AML.T0070", "AML.T0051.001", "AML.T0077"]
+-- owasp       = ["LLM08:2025", "LLM01:2025"]
+-- description = """
+-- In one account a knowledge base or one of its sources was changed by somebody new, then retrieved text gave orders to a
+-- model or one new document came up in far too many answers, then an answer held a link that carries data away. In this
+-- order, within three days."""
+-- false_positives = ["A new source with documentation about attacks, and links with long parameters to one's own service"]
+-- evasion     = ["Poisoning a source that others fill, which changes nothing in the account", "Waiting for more than three days", "Logs without an account"]
+-- runbook     = "Take the changed source out of retrieval, keep a copy, and find the document; then list the answers with links since `first_seen`"
+-- ///
+
+-- /// test
+-- name = "change, orders, leak"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-71h", rule_id = "rag-source-changed", cloud_account_id = "1" },
+--   { event_time = "-20h", rule_id = "indirect-injection", cloud_account_id = "1" },
+--   { event_time = "-30s", rule_id = "exfil-link-in-output", cloud_account_id = "1" },
+-- ]
+-- expect = [{ cloud_account_id = "1", event_count = 3, signals = ["change", "leak", "orders"] }]
+-- ///
+
+-- /// test
+-- name = "three days are too long"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-259230s", rule_id = "rag-source-changed", cloud_account_id = "1" },
+--   { event_time = "-20h", rule_id = "rag-concentration", cloud_account_id = "1" },
+--   { event_time = "-30s", rule_id = "exfil-link-in-output", cloud_account_id = "1" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "a change after the orders is no cause"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-50h", rule_id = "indirect-injection", cloud_account_id = "1" },
+--   { event_time = "-20h", rule_id = "rag-source-changed", cloud_account_id = "1" },
+--   { event_time = "-30s", rule_id = "exfil-link-in-output", cloud_account_id = "1" },
+-- ]
+-- expect = []
+-- ///
+
+-- /// test
+-- name = "a change and a link without orders"
+-- at   = 2026-01-04T00:00:00Z
+-- given.signals = [
+--   { event_time = "-50h", rule_id = "rag-source-changed", cloud_account_id = "1" },
+--   { event_time = "-30s", rule_id = "exfil-link-in-output", cloud_account_id = "1" },
+-- ]
+-- expect = []
+-- ///
