@@ -77,10 +77,7 @@ impl CaseRunner {
             let started = Instant::now();
             let known = plans.iter().position(|(params, _)| *params == case.params);
             let result = match known {
-                Some(index) => {
-                    self.evaluate(&plans[index].1, case, signals.as_ref())
-                        .await
-                }
+                Some(index) => self.evaluate(&plans[index].1, case, signals.as_ref()).await,
                 None => match self.prepare(file, case).await {
                     Ok(prepared) => {
                         plans.push((&case.params, prepared));
