@@ -39,7 +39,7 @@ const COLUMNS: [&str; 10] = [
 /// One of the rules that a correlation looks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal {
-    /// Its id, or [`EVERY_RULE`].
+    /// Its id, or `*` for every rule.
     pub rule: String,
     /// What it counts as. Several rules may count as the same.
     pub alias: String,

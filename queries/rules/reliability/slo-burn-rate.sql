@@ -18,7 +18,8 @@
 -- How fast failures use up the error budget of a deployment, as a multiple of the rate that would last for the whole
 -- period of the objective. Three pairs of windows: an hour and five minutes at 14.4 (two percent of a month's budget in an
 -- hour) is high, six hours and thirty minutes at 6 medium, three days and six hours at 1 low. Both windows of a pair must
--- burn: the long one says that it matters, the short one that it is still so. A failure is an error of the service,
+-- burn: the long one says that it matters, the short one that it is still so. A pair is judged once calls of half its long
+-- window are known: one bad day is not three. A failure is an error of the service,
 -- throttling or a timeout; a request that was wrong or refused is none. When less than nine tenths of the usual records of
 -- a steady deployment have come in the last hour, nothing is said either way and the window is `frozen`."""
 -- false_positives = ["A client that gets timeouts of its own making", "A load test into a quota"]
@@ -110,10 +111,13 @@ judged AS (
         END AS coverage,
         CASE
             WHEN burn_1h >= $fast AND burn_5m >= $fast AND errors_1h >= $min_errors AND requests_5m >= $min_requests
+                AND known_seconds >= 1800
                 THEN 'high'
             WHEN burn_6h >= $middle AND burn_30m >= $middle AND errors_6h >= $min_errors AND requests_30m >= $min_requests
+                AND known_seconds >= 10800
                 THEN 'medium'
             WHEN burn_3d >= $slow AND burn_6h >= $slow AND errors_3d >= $min_errors AND requests_6h >= $min_requests
+                AND known_seconds >= 129600
                 THEN 'low'
         END AS severity
     FROM burning
@@ -150,6 +154,7 @@ WHERE severity IS NOT NULL OR coverage < $min_coverage;
 -- name = "what burned an hour ago and burns no more is no longer high"
 -- at   = 2026-01-04T00:00:00Z
 -- given.calls = [
+--   { event_time = "-71h", model_deployment = "d", repeat = 840, every = "5m" },
 --   { event_time = "-60m", model_deployment = "d", repeat = 1110, every = "3s" },
 --   { event_time = "-60m", model_deployment = "d", outcome = "failure", http_status_code = 503, repeat = 90, every = "10s" },
 -- ]
@@ -175,6 +180,17 @@ WHERE severity IS NOT NULL OR coverage < $min_coverage;
 --   { event_time = "-71h", model_deployment = "d", outcome = "failure", http_status_code = 503, repeat = 56, every = "76m" },
 -- ]
 -- expect = [{ deployment = "d", severity = "low", windows = "3d and 6h", event_count = 56 }]
+-- ///
+
+-- /// test
+-- name = "a day that burns is not three days"
+-- at   = 2026-01-04T00:00:00Z
+-- given.calls = [
+--   { event_time = "-24h", model_deployment = "d", repeat = 2880, every = "30s" },
+--   { event_time = "-24h", model_deployment = "d", outcome = "failure", http_status_code = 503, repeat = 25, every = "57m" },
+-- ]
+-- expect = []
+-- expect_state = "clear"
 -- ///
 
 -- /// test
