@@ -16,7 +16,12 @@ pub(super) struct Args {
     #[arg(value_name = "ID", value_parser = parse_id)]
     id: String,
     /// The folder for it
-    #[arg(long, env = "INFERWATCH_NEW_FOLDER", value_name = "PATH", default_value = ".")]
+    #[arg(
+        long,
+        env = "INFERWATCH_NEW_FOLDER",
+        value_name = "PATH",
+        default_value = "."
+    )]
     folder: PathBuf,
 }
 
