@@ -310,6 +310,30 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
+    /// A job that reads nothing from the store and has no window to evaluate yet.
+    fn begun(
+        file: &'a RuleFile,
+        overrides: Vec<(String, ParamValue)>,
+        progress: Progress,
+        next: Progress,
+    ) -> Job<'a> {
+        Job {
+            file,
+            prepared: Err(String::new()),
+            needs: Needs::default(),
+            overrides,
+            last_event: None,
+            ends: Vec::new(),
+            progress,
+            next,
+            closed: i64::MIN,
+            again: 0,
+            gaps: Vec::new(),
+            evaluated: Vec::new(),
+            elapsed: Duration::ZERO,
+        }
+    }
+
     async fn new(run: &Run<'_>, file: &'a RuleFile) -> Result<Job<'a>> {
         let started = Instant::now();
         let (rule, options) = (&file.rule, run.options);
@@ -337,19 +361,10 @@ impl<'a> Job<'a> {
         }
         next.runs += 1;
         let mut job = Job {
-            file,
             prepared: prepared.map_err(|error| format!("{error:#}")),
             needs,
-            overrides,
             last_event,
-            ends: Vec::new(),
-            progress,
-            next,
-            closed: i64::MIN,
-            again: 0,
-            gaps: Vec::new(),
-            evaluated: Vec::new(),
-            elapsed: Duration::ZERO,
+            ..Job::begun(file, overrides, progress, next)
         };
         let lateness = match options.is_complete {
             true => 0,
@@ -385,21 +400,7 @@ impl<'a> Job<'a> {
         next.runs += 1;
         next.signals.extend(standing.runs.clone());
         let early = rule.early && correlation.waits().is_none();
-        let mut job = Job {
-            file,
-            prepared: Err(String::new()),
-            needs: Needs::default(),
-            overrides: run.overrides(rule),
-            last_event: None,
-            ends: Vec::new(),
-            progress,
-            next,
-            closed: i64::MIN,
-            again: 0,
-            gaps: Vec::new(),
-            evaluated: Vec::new(),
-            elapsed: Duration::ZERO,
-        };
+        let mut job = Job::begun(file, run.overrides(rule), progress, next);
         if let Some(closed) = standing.closed {
             job.closed = job.floor(closed);
         }
