@@ -4,12 +4,15 @@
 
 mod files;
 mod spill;
+mod windows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::error::Result;
@@ -73,7 +76,15 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
     // The session owns the folder, so that it goes when the last use of the session goes.
     let config = config.with_extension(Arc::new(spill));
 
-    let mut context = SessionContext::new_with_config_rt(config, runtime);
+    let mut optimizer = PhysicalOptimizer::new();
+    optimizer.rules.insert(0, Arc::new(windows::GroupWindows));
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rules(optimizer.rules)
+        .build();
+    let mut context = SessionContext::new_with_state(state);
     datafusion_functions_json::register_all(&mut context)?;
     inferwatch_udfs::register_all(&mut context)?;
     if options.local_files {
