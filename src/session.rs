@@ -3,6 +3,7 @@
 //! Tables of a store are registered by the store; what a statement may do is decided where it is run.
 
 mod files;
+mod shared;
 mod spill;
 mod windows;
 
@@ -18,6 +19,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use crate::error::Result;
 
 pub(crate) use files::is_path;
+pub(crate) use shared::share;
 
 /// What a session may use.
 #[derive(Debug, Clone)]
@@ -30,6 +32,8 @@ pub struct SessionOptions {
     pub spill_parent: Option<PathBuf>,
     /// Whether `FROM 'file.parquet'` reads local files. A server's sessions must not.
     pub local_files: bool,
+    /// Whether plans are run once, so that a part which a plan has twice may keep its rows.
+    pub share_parts: bool,
 }
 
 impl Default for SessionOptions {
@@ -39,6 +43,7 @@ impl Default for SessionOptions {
             target_partitions: None,
             spill_parent: None,
             local_files: false,
+            share_parts: false,
         }
     }
 }
@@ -78,6 +83,14 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
 
     let mut optimizer = PhysicalOptimizer::new();
     optimizer.rules.insert(0, Arc::new(windows::GroupWindows));
+    if options.share_parts {
+        let rules = &optimizer.rules;
+        let last_pushdown = rules
+            .iter()
+            .rposition(|rule| rule.name().starts_with("FilterPushdown"));
+        let before = last_pushdown.unwrap_or(rules.len());
+        optimizer.rules.insert(before, Arc::new(shared::ShareParts));
+    }
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)

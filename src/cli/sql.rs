@@ -204,6 +204,7 @@ fn engine(args: &Args, global: &Global) -> anyhow::Result<Engine> {
         target_partitions: args.threads,
         spill_parent: Some(global.store.join("spill")),
         local_files: true,
+        share_parts: true,
     })?;
     context.register_table("rules", rules_table())?;
     // Without a store there are files to ask, and functions.

@@ -19,7 +19,6 @@ mod ready;
 mod record;
 mod run;
 mod settle;
-mod shared;
 mod signals;
 mod slice;
 mod source;

@@ -26,10 +26,10 @@ use datafusion::prelude::SessionContext;
 
 use super::emptiness::Shape;
 use super::evaluate::Window;
-use super::shared::share;
 use super::slice::Section;
 use crate::catalog::{BoundedView, Rule, replace_placeholders, timestamp, typed};
 use crate::error::Result;
+use crate::session::share;
 
 /// A physical plan and the cells that its window is read from.
 #[derive(Debug)]

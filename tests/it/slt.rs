@@ -48,6 +48,7 @@ impl Session {
     fn new(runtime: &Handle, settings: &str) -> Result<Session, Failure> {
         let context = context(&SessionOptions {
             local_files: true,
+            share_parts: true,
             ..SessionOptions::default()
         })
         .map_err(|error| Failure::new(error.to_string()))?;
