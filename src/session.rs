@@ -13,6 +13,7 @@ use std::sync::Arc;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
@@ -91,12 +92,22 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
         let before = last_pushdown.unwrap_or(rules.len());
         optimizer.rules.insert(before, Arc::new(shared::ShareParts));
     }
-    let state = SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
-        .with_physical_optimizer_rules(optimizer.rules)
-        .build();
+        .with_physical_optimizer_rules(optimizer.rules);
+    if options.share_parts {
+        let mut rules = Optimizer::new().rules;
+        let prunes_columns =
+            |rule: &Arc<dyn OptimizerRule + Send + Sync>| rule.name() == "optimize_projections";
+        let before = rules.iter().position(prunes_columns).unwrap_or(rules.len());
+        rules.insert(before, Arc::new(shared::KeepAlike));
+        state = state
+            .with_optimizer_rules(rules)
+            .with_query_planner(Arc::new(shared::Planner));
+    }
+    let state = state.build();
     let mut context = SessionContext::new_with_state(state);
     datafusion_functions_json::register_all(&mut context)?;
     inferwatch_udfs::register_all(&mut context)?;

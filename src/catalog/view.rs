@@ -6,12 +6,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{Field, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -272,6 +271,7 @@ pub(crate) fn replace_placeholders(
     Ok(plan.data)
 }
 
+#[async_trait]
 impl TableProvider for BoundedView {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -288,21 +288,13 @@ impl TableProvider for BoundedView {
         Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
     }
 
-    // Written out as the macro of `async_trait` would, without its cost at compile time.
-    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
-        &'life0 self,
-        state: &'life1 dyn Session,
-        projection: Option<&'life2 Vec<usize>>,
-        filters: &'life3 [Expr],
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
         limit: Option<usize>,
-    ) -> Pin<Box<dyn Future<Output = QueryResult<Arc<dyn ExecutionPlan>>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        'life3: 'async_trait,
-        Self: 'async_trait,
-    {
+    ) -> QueryResult<Arc<dyn ExecutionPlan>> {
         let plan = self
             .narrowed(projection, filters)
             .and_then(|plan| match limit {
@@ -311,6 +303,6 @@ impl TableProvider for BoundedView {
                     .build(),
                 None => Ok(plan),
             });
-        Box::pin(async move { state.create_physical_plan(&plan?).await })
+        state.create_physical_plan(&plan?).await
     }
 }

@@ -4,6 +4,8 @@
 //! that is asked runs and keeps its rows for the others. Rows that do not fit into memory are not kept: each place runs
 //! for itself then, as if nothing were shared.
 
+mod alike;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
@@ -31,6 +33,8 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Mutex;
+
+pub(super) use alike::{KeepAlike, Planner};
 
 /// Plans queries so that parts which they have several times run once. A plan made with it can be run once.
 ///
@@ -341,7 +345,7 @@ impl ExecutionPlan for Shared {
     }
 
     fn execute(
-        self: &Self,
+        &self,
         partition: usize,
         context: Arc<TaskContext>,
     ) -> QueryResult<SendableRecordBatchStream> {

@@ -19,7 +19,9 @@ async fn answer(context: &SessionContext, sql: &str) -> String {
 }
 
 async fn plan(sql: &str) -> String {
-    answer(&sharing(1 << 30), &format!("EXPLAIN {sql}")).await
+    let explained = answer(&sharing(1 << 30), &format!("EXPLAIN {sql}")).await;
+    let (_, physical) = explained.split_once("physical_plan").unwrap();
+    physical.to_string()
 }
 
 /// Pairs that were not there in the first part of the numbers: an aggregate named twice, in a join with itself.
@@ -67,6 +69,23 @@ async fn a_part_is_shown_once_and_named_where_it_is_used_again() {
     let plan = plan(NEW_PAIRS).await;
     assert_eq!(plan.matches("Shared").count(), 2, "{plan}");
     assert_eq!(plan.matches("LazyMemoryExec").count(), 1, "{plan}");
+}
+
+#[tokio::test]
+async fn places_that_read_other_columns_share_all_the_same() {
+    let sql = "WITH n AS (SELECT value % 10 AS k, count(*) AS n, max(value) AS m FROM generate_series(1, 1000) AS s(value) GROUP BY 1) \
+        SELECT l.k, l.n FROM n l LEFT JOIN n r ON l.k = r.m % 10 AND l.k > 3 WHERE r.m IS NULL";
+    let plan = plan(sql).await;
+    assert_eq!(plan.matches("LazyMemoryExec").count(), 1, "{plan}");
+}
+
+#[tokio::test]
+async fn places_with_filters_of_their_own_read_less_and_share_nothing() {
+    let sql = "WITH n AS (SELECT value % 10 AS k, count(*) AS n FROM generate_series(1, 1000) AS s(value) GROUP BY 1) \
+        SELECT * FROM n l, n r WHERE l.k = 3 AND r.k = 4";
+    let plan = plan(sql).await;
+    assert!(!plan.contains("Shared"), "{plan}");
+    assert_eq!(plan.matches("FilterExec").count(), 2, "{plan}");
 }
 
 #[tokio::test]
