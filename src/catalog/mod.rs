@@ -13,6 +13,7 @@ mod correlation;
 mod environment;
 mod exception;
 mod header;
+mod layout;
 mod link;
 mod listing;
 mod lock;
@@ -34,6 +35,7 @@ pub use correlation::{Correlation, LinkedSignal, Required, SIGNALS, Signal};
 pub use environment::Setting;
 pub use exception::Exception;
 pub use header::{Header, Section};
+pub use layout::formatted;
 pub use listing::rules_table;
 pub use lock::{Lock, Locked, meaning};
 pub use pinned::techniques;
@@ -108,22 +110,9 @@ impl Pack {
     /// A path that is not there or cannot be read. What is wrong inside a file is a problem of the pack.
     pub fn read(paths: &[PathBuf]) -> Result<Pack> {
         let mut files = Vec::new();
-        for path in paths {
-            for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
-                let entry = entry.map_err(|error| {
-                    let path = error.path().unwrap_or(path).to_path_buf();
-                    Error::io("read", path)(error.into())
-                })?;
-                let is_wanted = entry
-                    .path()
-                    .extension()
-                    .is_some_and(|extension| extension == "sql" || extension == "lock");
-                if entry.file_type().is_file() && (is_wanted || entry.depth() == 0) {
-                    let text = std::fs::read_to_string(entry.path())
-                        .map_err(Error::io("read", entry.path()))?;
-                    files.push((entry.into_path(), Cow::Owned(text)));
-                }
-            }
+        for path in files_below(paths, &["sql", "lock"])? {
+            let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+            files.push((path, Cow::Owned(text)));
         }
         Ok(Pack::from_files(files.into_iter()))
     }
@@ -215,6 +204,33 @@ impl Pack {
             None => Ok(self),
         }
     }
+}
+
+/// The SQL files among paths and in folders, in order.
+///
+/// # Errors
+/// A path that is not there or cannot be read.
+pub fn sql_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    files_below(paths, &["sql"])
+}
+
+/// Files that are named, and those in folders that end in one of some ways.
+fn files_below(paths: &[PathBuf], ends: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+            let entry = entry.map_err(|error| {
+                let path = error.path().unwrap_or(path).to_path_buf();
+                Error::io("read", path)(error.into())
+            })?;
+            let extension = entry.path().extension();
+            let is_wanted = extension.is_some_and(|it| ends.iter().any(|end| it == *end));
+            if entry.file_type().is_file() && (is_wanted || entry.depth() == 0) {
+                files.push(entry.into_path());
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// What a file holds.

@@ -15,6 +15,7 @@ use crate::detect::{Early, check_exceptions};
 use crate::output;
 use crate::output::escape::visible_lines;
 use crate::output::sarif;
+use crate::output::words::plural;
 use crate::parallel::processors;
 
 /// Check rule files: header, plan, lints; offline, reads no data
@@ -105,7 +106,10 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             }
             if !global.quiet {
                 output::data(&format!(
-                    "{rules} rules: {errors} errors, {warnings} warnings"
+                    "{}: {}, {}",
+                    plural(rules, "rule"),
+                    plural(errors, "error"),
+                    plural(warnings, "warning")
                 ))?;
             }
         }

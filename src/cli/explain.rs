@@ -7,7 +7,7 @@ use clap::builder::FalseyValueParser;
 use super::check::early_text;
 use super::pack::RuleFiles;
 use super::run::{parse_time, selected};
-use super::{CLEAR, Global};
+use super::{CLEAR, Global, why};
 use crate::catalog::{Pack, RuleFile, SIGNALS, Setting};
 use crate::detect::{Early, Needs, Prepared, Window, context_of, history, time_text};
 use crate::error::Error;
@@ -15,8 +15,21 @@ use crate::output;
 use crate::output::escape::visible;
 use crate::store::Store;
 
-/// Explain a rule: bounds, columns, early firing, plan; or a finding: what happened to it
+const LONG: &str = "\
+Why a rule did not fire:
+  inferwatch explain token-burn --why-not caller=alice --at 2026-01-31T12:00:00Z
+  counts the rows of the window after each step of the query: those of anybody, those of the subject, after each
+  condition of WHERE, the groups, and the values of HAVING beside what is asked for. Then come the facts about the
+  window (closed, evaluated, a gap, a finding) and one sentence that says why. Names that are nearly the subject's, rows
+  that are some hours off, columns without values, exceptions, suppression and `for` are looked for.
+
+  The reasons of `--format json` are: no_rows, no_subject, spelled_otherwise, time_shift, column_empty, filtered,
+  threshold, unmatched, learning, frozen, below_for, excepted, suppressed, signal, no_signals, not_closed,
+  not_evaluated, late, late_dropped, gap, other_params, taken_back, not_returned, error, fired.";
+
+/// Explain a rule: bounds, columns, early firing, plan; why it did not fire; or what happened to a finding
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = LONG)]
 pub(super) struct Args {
     /// Ids of rules or findings
     #[arg(value_name = "ID", required = true)]
@@ -29,6 +42,30 @@ pub(super) struct Args {
     /// The query in place of its plan; of a correlation, the one that its header means
     #[arg(long, env = "INFERWATCH_EXPLAIN_SQL", value_parser = FalseyValueParser::new())]
     sql: bool,
+    /// Why the rule did not fire for this subject at `--at`: columns of its entity and their values
+    #[arg(
+        long,
+        env = "INFERWATCH_EXPLAIN_WHY_NOT",
+        value_name = "ENTITY=VALUE",
+        value_delimiter = ',',
+        value_parser = why::parse_entity,
+        requires = "at",
+        conflicts_with = "sql",
+        help_heading = "Why not"
+    )]
+    why_not: Vec<(String, String)>,
+    /// How to print why it did not fire
+    #[arg(
+        long,
+        value_enum,
+        default_value = "human",
+        env = "INFERWATCH_EXPLAIN_FORMAT",
+        help_heading = "Why not"
+    )]
+    format: why::Format,
+    /// Memory to hold the rows of the window in
+    #[arg(long, env = "INFERWATCH_EXPLAIN_MEMORY", value_name = "SIZE", value_parser = super::size::parse, default_value = "512MiB", help_heading = "Why not")]
+    memory: usize,
 }
 
 /// Runs the subcommand.
@@ -39,6 +76,17 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let pack = args.files.read()?;
     let store = Store::open(&global.store)?;
     let runtime = super::runtime(None)?;
+    if let (false, Some(at)) = (args.why_not.is_empty(), args.at) {
+        let rules = selected(&pack, &args.ids)?;
+        let asked = why::Asked {
+            entity: &args.why_not,
+            at,
+            memory: args.memory as u64,
+            format: args.format,
+        };
+        why::explain(&runtime, &store, &pack, &rules, &asked)?;
+        return Ok(ExitCode::from(CLEAR));
+    }
     for id in &args.ids {
         let is_finding = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_finding {

@@ -8,6 +8,7 @@ mod completions;
 mod coverage;
 mod demo;
 mod explain;
+mod fmt;
 mod generate;
 mod ingest;
 mod interrupt;
@@ -21,6 +22,7 @@ mod sql;
 mod status;
 mod store;
 mod test;
+mod why;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -190,6 +192,7 @@ enum Command {
     Store(store::Args),
     Check(check::Args),
     Test(test::Args),
+    Fmt(fmt::Args),
     Run(run::Args),
     Status(status::Args),
     Explain(explain::Args),
@@ -217,6 +220,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Store(args) => store::run(args, &cli.global),
         Command::Check(args) => check::run(args, &cli.global),
         Command::Test(args) => test::run(args, &cli.global),
+        Command::Fmt(args) => fmt::run(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),
         Command::Status(args) => status::run(args, &cli.global),
         Command::Explain(args) => explain::run(args, &cli.global),

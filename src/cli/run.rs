@@ -14,6 +14,7 @@ use super::{CLEAR, FOUND, Global, size};
 use crate::catalog::{Pack, ParamValue, RuleFile, Severity, Span};
 use crate::detect::{Episode, Range, RuleOutcome, RunOptions, run as run_rules, time_text};
 use crate::error::Error;
+use crate::output::words::plural;
 use crate::output::{self, table};
 use crate::store::Store;
 
@@ -426,13 +427,16 @@ pub(super) fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], started: In
         .filter(|o| o.windows() > 0 && o.states.keys().all(|state| *state == "not_covered"))
         .count();
     let blind = if blind > 0 {
-        format!("; {blind} rules had no data to judge by (`-v` says which)")
+        let blind = plural(blind, "rule");
+        format!("; {blind} had no data to judge by (`-v` says which)")
     } else {
         String::new()
     };
     global.note(&format!(
-        "{} rules, {windows} windows{again} in {:.1?}: {found} findings{excepted}{blind}",
-        outcomes.len(),
-        started.elapsed()
+        "{}, {}{again} in {:.1?}: {}{excepted}{blind}",
+        plural(outcomes.len(), "rule"),
+        plural(windows, "window"),
+        started.elapsed(),
+        plural(found, "finding")
     ));
 }

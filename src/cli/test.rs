@@ -12,6 +12,7 @@ use crate::detect::run_cases;
 use crate::output;
 use crate::output::escape::visible_lines;
 use crate::output::junit::{self, Suite};
+use crate::output::words::plural;
 use crate::parallel::processors;
 
 /// Run the tests inside rule files
@@ -139,8 +140,9 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             }
             if !global.quiet {
                 output::data(&format!(
-                    "{total} tests of {} rules: {failed} failed",
-                    pack.rules.len()
+                    "{} of {}: {failed} failed",
+                    plural(total, "test"),
+                    plural(files.len(), "rule")
                 ))?;
             }
         }

@@ -233,16 +233,7 @@ pub(super) async fn evaluate(
         start: first - file.rule.window.0,
         end: *last,
     };
-    let mut heard = Vec::with_capacity(file.signals.len());
-    for signal in &file.signals {
-        heard.push(Heard::load(store, signal, fresh.of(&signal.rule), range).await?);
-    }
-    let context = session::context(&SessionOptions {
-        target_partitions: Some(1),
-        ..SessionOptions::default()
-    })?;
-    let table = signals::table(correlation, &heard, range)?;
-    context.register_table(SIGNALS, Arc::new(table))?;
+    let (context, heard) = heard_in(store, file, correlation, fresh, range).await?;
     let prepared = Prepared::new(&context, file, overrides, None).await?;
     let mut evaluated = Vec::with_capacity(ends.len());
     for end in ends {
@@ -255,6 +246,38 @@ pub(super) async fn evaluate(
         evaluated.push(window);
     }
     Ok(evaluated)
+}
+
+/// What the signals of a correlation found in a range of time, as a table, and the signals.
+async fn heard_in<'f>(
+    store: &SessionContext,
+    file: &'f RuleFile,
+    correlation: &Correlation,
+    fresh: &Fresh,
+    range: Window,
+) -> Result<(SessionContext, Vec<Heard<'f>>)> {
+    let mut heard = Vec::with_capacity(file.signals.len());
+    for signal in &file.signals {
+        heard.push(Heard::load(store, signal, fresh.of(&signal.rule), range).await?);
+    }
+    let context = session::context(&SessionOptions {
+        target_partitions: Some(1),
+        ..SessionOptions::default()
+    })?;
+    let table = signals::table(correlation, &heard, range)?;
+    context.register_table(SIGNALS, Arc::new(table))?;
+    Ok((context, heard))
+}
+
+/// The same of what is stored alone.
+pub(super) async fn stored_context(
+    store: &SessionContext,
+    file: &RuleFile,
+    correlation: &Correlation,
+    range: Window,
+) -> Result<SessionContext> {
+    let heard = heard_in(store, file, correlation, &Fresh::default(), range).await?;
+    Ok(heard.0)
 }
 
 /// Why a window says nothing: too few of its signals had data, or one that must be absent had none.

@@ -10,6 +10,7 @@ pub mod junit;
 mod rows;
 pub mod sarif;
 pub mod table;
+pub mod words;
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,13 +1,16 @@
 //! Integration tests: one binary, a module per topic.
 
 mod absence;
+mod backtest;
 mod cli;
 mod correlation;
 mod docs;
 mod exceptions;
+mod fmt;
 mod ingest;
 mod repl;
 mod rules;
 mod runs;
 mod slt;
 mod store;
+mod why;
