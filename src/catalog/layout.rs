@@ -56,7 +56,7 @@ const RULE: [&str; 44] = [
 ];
 
 /// Those of a test; what is given and expected stands in the author's order.
-const TEST: [&str; 3] = ["name", "at", "params"];
+const TEST: [&str; 2] = ["name", "at"];
 
 /// Those of an exception.
 const EXCEPTION: [&str; 5] = ["id", "rules", "reason", "owner", "expires"];

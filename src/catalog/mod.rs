@@ -17,6 +17,7 @@ mod layout;
 mod link;
 mod listing;
 mod lock;
+mod noise;
 mod pinned;
 mod problem;
 mod rule;
@@ -38,6 +39,7 @@ pub use header::{Header, Section};
 pub use layout::formatted;
 pub use listing::rules_table;
 pub use lock::{Lock, Locked, meaning};
+pub use noise::{Noise, upper_bound as noise_bound};
 pub use pinned::techniques;
 pub use problem::{Level, Problem};
 pub use rule::{

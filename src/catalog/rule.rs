@@ -5,6 +5,7 @@ use toml::de::DeValue;
 use super::block::Block;
 use super::correlation::{Correlation, SIGNALS};
 use super::header::{Header, Place, Section, integer, number};
+use super::noise::Noise;
 use super::problem::Problem;
 use super::span::Span;
 use super::view::timestamp;
@@ -435,6 +436,8 @@ pub struct Rule {
     pub runbook: Option<String>,
     /// Free words.
     pub tags: Vec<String>,
+    /// How many findings it may have where nothing happens.
+    pub noise: Option<Noise>,
     /// Line of the opening fence.
     pub line: usize,
 }
@@ -612,9 +615,16 @@ impl Rule {
         });
         let params = section.entries("params", Param::read);
         let replaced_by = section.text("replaced_by");
-        for text in ["owner", "author", "noise"] {
+        for text in ["owner", "author"] {
             section.text(text);
         }
+        let noise = section.text("noise").and_then(|text| match text.parse() {
+            Ok(noise) => Some(noise),
+            Err(message) => {
+                section.fault_at("noise", message);
+                None
+            }
+        });
         let Reading {
             source,
             requires,
@@ -639,6 +649,7 @@ impl Rule {
             references: section.texts("references"),
             runbook: section.text("runbook"),
             tags: section.texts("tags"),
+            noise,
             id: id?,
             title: title?,
             version: version?,

@@ -14,7 +14,7 @@ use crate::output::escape::visible_lines;
 use crate::output::words::plural;
 
 const LONG: &str = "\
-Keys of a header come in the order of docs/rules.md, `=` under `=`; the query follows its header, and all other blocks
+Keys of a header come in one order (see docs/rules.md), `=` under `=`; the query follows its header, and all other blocks
 stand one blank line apart. Spaces at the ends of lines, tabs in front of them, line ends of Windows and blank lines in a
 row go. Values, comments and the layout of the SQL stay, and so does everything inside of texts. What a file says is
 compared before it is written, so the hash in `rules.lock` never changes by it.

@@ -13,6 +13,7 @@ mod generate;
 mod ingest;
 mod interrupt;
 mod new;
+mod noise;
 mod pack;
 mod repl;
 mod run;
@@ -22,6 +23,7 @@ mod sql;
 mod status;
 mod store;
 mod test;
+mod tune;
 mod why;
 
 use std::ffi::OsString;
@@ -198,6 +200,7 @@ enum Command {
     Explain(explain::Args),
     Backtest(backtest::Args),
     Coverage(coverage::Args),
+    Tune(tune::Args),
     New(new::Args),
     Signatures(signatures::Args),
     Completions(completions::Args),
@@ -226,6 +229,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Explain(args) => explain::run(args, &cli.global),
         Command::Backtest(args) => backtest::run(args, &cli.global),
         Command::Coverage(args) => coverage::run(args, &cli.global),
+        Command::Tune(args) => tune::run(args, &cli.global),
         Command::New(args) => new::run(args, &cli.global),
         Command::Signatures(args) => signatures::run(args, &cli.global),
         Command::Completions(args) => completions::run(args, &cli.global),

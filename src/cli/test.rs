@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use clap::builder::FalseyValueParser;
 
 use super::check::read;
-use super::{CLEAR, FAILED, FOUND, Global};
+use super::{CLEAR, FAILED, FOUND, Global, noise};
 use crate::catalog::{Level, RuleFile};
 use crate::detect::run_cases;
 use crate::output;
@@ -15,8 +16,18 @@ use crate::output::junit::{self, Suite};
 use crate::output::words::plural;
 use crate::parallel::processors;
 
+const LONG: &str = "\
+With `--noise` the rules also run over a day on which nothing happens: ordinary calls of many callers on all platforms,
+made from a fixed seed. A rule that finds more there than it allows (`noise = \"<= 1 per 10k calls\"` in its header, which
+is also what holds without) fails. What is printed with it is the most that is to be expected with 95 % confidence: three
+in so many calls where none were found. It takes some seconds a rule, so it is asked for.
+
+Example:
+  inferwatch test --noise my-rules/";
+
 /// Run the tests inside rule files
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = LONG)]
 pub(super) struct Args {
     /// Rule files or folders; the rules inside the program when none is given
     #[arg(value_name = "PATH")]
@@ -37,6 +48,17 @@ pub(super) struct Args {
         env = "INFERWATCH_TEST_FORMAT"
     )]
     format: TestFormat,
+    /// Run the rules over a day without incidents too, and fail those that find more than they allow
+    #[arg(long, env = "INFERWATCH_TEST_NOISE", value_parser = FalseyValueParser::new())]
+    noise: bool,
+    /// Calls of that day
+    #[arg(
+        long,
+        env = "INFERWATCH_TEST_NOISE_CALLS",
+        value_name = "N",
+        default_value_t = 20_000
+    )]
+    noise_calls: u64,
 }
 
 /// How `test` prints.
@@ -133,14 +155,34 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             }],
         }
     }));
+    let quiet = match args.noise {
+        true => noise::quiet_day(&runtime, &files, args.noise_calls, global)?,
+        false => Vec::new(),
+    };
+    let of_tests = failed;
+    failed += quiet.iter().filter(|it| it.failure().is_some()).count();
+    for it in &quiet {
+        let suite = suites.iter_mut().find(|suite| suite.name == it.rule);
+        if let Some(suite) = suite {
+            suite.cases.push(junit::Case {
+                name: "noise".to_string(),
+                line: 1,
+                failure: it.failure(),
+                elapsed: std::time::Duration::ZERO,
+            });
+        }
+    }
     match args.format {
         TestFormat::Human => {
+            if args.noise {
+                noise::print(&quiet, global.verbose > 0, global)?;
+            }
             for problem in &broken {
                 output::data(&visible_lines(&problem.to_string()))?;
             }
             if !global.quiet {
                 output::data(&format!(
-                    "{} of {}: {failed} failed",
+                    "{} of {}: {of_tests} failed",
                     plural(total, "test"),
                     plural(files.len(), "rule")
                 ))?;
@@ -149,7 +191,10 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         TestFormat::Junit => output::data(&junit::report(&suites))?,
         TestFormat::Json => {
             let problems: Vec<String> = broken.iter().map(ToString::to_string).collect();
-            let summary = serde_json::json!({ "tests": total, "failed": failed, "results": results, "problems": problems });
+            let mut summary = serde_json::json!({ "tests": total, "failed": failed, "results": results, "problems": problems });
+            if args.noise {
+                summary["noise"] = quiet.iter().map(noise::Quiet::json).collect();
+            }
             output::data(&summary.to_string())?;
         }
     }

@@ -25,6 +25,8 @@ mod slice;
 mod source;
 mod status;
 mod stored;
+mod tune;
+mod values;
 mod why;
 
 pub use case::{CaseResult, run_cases};
@@ -40,4 +42,6 @@ pub use run::{Range, RuleOutcome, RunOptions, context_of, instants, run};
 pub use slice::SortedTable;
 pub use source::Needs;
 pub use status::{RuleStatus, history, status};
+pub use tune::{Known, Proposal, Trial, Tuning, known, tunable};
+pub use values::{between, number, value_of};
 pub use why::{Answer, Question, Step, WhyNot, why_not};

@@ -145,7 +145,7 @@ impl Place {
         )
     }
 
-    fn run(&self, arguments: &[&str]) {
+    pub(super) fn run(&self, arguments: &[&str]) {
         let mut all = vec!["run", "--once", "--rules", "rules"];
         all.extend(arguments);
         let (code, _, errors) = self.program(&all);

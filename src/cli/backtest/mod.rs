@@ -20,7 +20,7 @@ use super::run::{parse_time, selected};
 use super::{CLEAR, FAILED, FOUND, Global, size};
 use crate::catalog::{Pack, Param, RuleFile};
 use crate::detect::{
-    Episode, Label, Range, RuleOutcome, RunOptions, Score, read_labels, run as run_rules,
+    Episode, Label, Range, RuleOutcome, RunOptions, Score, read_labels, run as run_rules, value_of,
 };
 use crate::error::Error;
 use crate::output::{self, bar, table};
@@ -290,11 +290,8 @@ impl Backtest<'_> {
         let given = self.options.params.iter().rev();
         let mut given = given.filter(|(id, name, _)| *id == rule.id && *name == param.name);
         let default = match given.next() {
-            Some((_, _, value)) => suggest::number(&Param {
-                default: value.clone(),
-                ..param.clone()
-            })?,
-            None => suggest::number(param)?,
+            Some((_, _, value)) => suggest::number_of(param, value)?,
+            None => suggest::number_of(param, &param.default)?,
         };
         let first = suggest::first_values(param, default);
         let done = Arc::new(AtomicU64::new(0));
@@ -326,7 +323,7 @@ impl Backtest<'_> {
         labels: Option<&[Label]>,
     ) -> anyhow::Result<Tried> {
         let mut options = self.options.clone();
-        let of_param = suggest::value(param, value);
+        let of_param = value_of(param, value);
         let rule = file.rule.id.clone();
         options.params.push((rule, param.name.clone(), of_param));
         let outcomes = run_rules(self.runtime.handle(), self.store, &[file], &options)?;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 
 use super::labelled;
-use crate::catalog::{Param, ParamValue, Rule, Span};
-use crate::detect::Share;
+use crate::catalog::{Param, ParamValue, Rule};
+use crate::detect::{Share, between, number, value_of};
 use crate::error::Error;
 use crate::output::{self, table};
 
@@ -28,12 +28,12 @@ pub(super) struct Tried {
     pub(super) precision: Option<Share>,
 }
 
-/// The parameter's value as a number; a duration in microseconds.
+/// The value of a parameter as a number.
 ///
 /// # Errors
 /// When it is none.
-pub(super) fn number(param: &Param) -> Result<f64, Error> {
-    numeric(&param.default).ok_or_else(|| Error::Usage {
+pub(super) fn number_of(param: &Param, value: &ParamValue) -> Result<f64, Error> {
+    number(value).ok_or_else(|| Error::Usage {
         message: format!(
             "`{}` is no number, so there are no values between others",
             param.name
@@ -42,53 +42,11 @@ pub(super) fn number(param: &Param) -> Result<f64, Error> {
     })
 }
 
-fn numeric(value: &ParamValue) -> Option<f64> {
-    match value {
-        ParamValue::Integer(number) => Some(*number as f64),
-        ParamValue::Float(number) => Some(*number),
-        ParamValue::Span(span) => Some(span.0 as f64),
-        _ => None,
-    }
-}
-
-/// A number as a value of the parameter: whole where it is whole, within its bounds, and with two digits that matter, so
-/// that a person can remember it.
-pub(super) fn value(param: &Param, number: f64) -> ParamValue {
-    let bound = |bound: &Option<ParamValue>| bound.as_ref().and_then(numeric);
-    let clamped = |number: f64| {
-        let least = bound(&param.min).unwrap_or(f64::MIN);
-        number.clamp(least, bound(&param.max).unwrap_or(f64::MAX).max(least))
-    };
-    match param.default {
-        ParamValue::Float(_) => ParamValue::Float(clamped(two_digits(number))),
-        ParamValue::Span(_) => {
-            let unit = [86_400e6, 3_600e6, 60e6, 1e6]
-                .into_iter()
-                .find(|unit| number >= 2.0 * unit);
-            let unit = unit.unwrap_or(1e3);
-            ParamValue::Span(Span(clamped((number / unit).round() * unit) as i64))
-        }
-        _ => ParamValue::Integer(clamped(two_digits(number).round()) as i64),
-    }
-}
-
-fn two_digits(number: f64) -> f64 {
-    if number == 0.0 || !number.is_finite() {
-        return 0.0;
-    }
-    let scale = 10f64.powf(number.abs().log10().floor() - 1.0);
-    // Division by a power of ten is exact where multiplication by its inverse is not.
-    match scale < 1.0 {
-        true => (number * (1.0 / scale).round()).round() / (1.0 / scale).round(),
-        false => (number / scale).round() * scale,
-    }
-}
-
 /// The values to begin with, in order.
 pub(super) fn first_values(param: &Param, default: f64) -> Vec<f64> {
     let mut values: Vec<f64> = match (
-        param.min.as_ref().and_then(numeric),
-        param.max.as_ref().and_then(numeric),
+        param.min.as_ref().and_then(number),
+        param.max.as_ref().and_then(number),
     ) {
         (Some(least), Some(most)) if most <= 4.0 * default.max(least) => (0..=6)
             .map(|n| least + (most - least) * f64::from(n) / 6.0)
@@ -100,7 +58,7 @@ pub(super) fn first_values(param: &Param, default: f64) -> Vec<f64> {
     };
     values
         .iter_mut()
-        .for_each(|it| *it = numeric(&value(param, *it)).unwrap_or(*it));
+        .for_each(|it| *it = number(&value_of(param, *it)).unwrap_or(*it));
     values.push(default);
     values.sort_by(f64::total_cmp);
     values.dedup();
@@ -109,18 +67,13 @@ pub(super) fn first_values(param: &Param, default: f64) -> Vec<f64> {
 
 /// The value to try next: between those two neighbours that differ most in what they find.
 pub(super) fn next_value(param: &Param, tried: &[Tried]) -> Option<f64> {
-    let between = tried.windows(2).filter_map(|pair| {
+    let steps = tried.windows(2).filter_map(|pair| {
         let (a, b) = (pair[0].value, pair[1].value);
-        let middle = if a > 0.0 {
-            (a * b).sqrt()
-        } else {
-            (a + b) / 2.0
-        };
-        let middle = numeric(&value(param, middle))?;
+        let middle = between(param, a, b)?;
         let step = pair[0].findings.abs_diff(pair[1].findings);
-        (step > 0 && middle > a && middle < b).then_some((step, middle))
+        (step > 0).then_some((step, middle))
     });
-    between
+    steps
         .max_by_key(|(step, _)| *step)
         .map(|(_, middle)| middle)
 }
@@ -193,7 +146,7 @@ pub(super) fn print(
     proposed: Option<(usize, String)>,
     as_json: bool,
 ) -> anyhow::Result<()> {
-    let shown = |it: &Tried| value(param, it.value).json();
+    let shown = |it: &Tried| value_of(param, it.value).json();
     if as_json {
         for (place, it) in tried.iter().enumerate() {
             let object = serde_json::json!({
@@ -268,7 +221,7 @@ pub(super) fn print(
         output::data("no value that was tried finds anything, so none is proposed")?;
         return Ok(());
     };
-    let proposed = value(param, tried[place].value);
+    let proposed = value_of(param, tried[place].value);
     let (id, name) = (&rule.id, &param.name);
     if tried[place].value == default {
         output::data(&format!(
@@ -310,25 +263,16 @@ mod tests {
     }
 
     #[test]
-    fn values_are_within_bounds_and_can_be_remembered() {
+    fn values_begin_around_the_default() {
         let whole = param(
             ParamValue::Integer(500_000),
             Some(ParamValue::Integer(1)),
             None,
         );
-        assert_eq!(value(&whole, 123_456.0), ParamValue::Integer(120_000));
-        assert_eq!(value(&whole, 0.2), ParamValue::Integer(1));
         let share = param(
             ParamValue::Float(0.8),
             Some(ParamValue::Float(0.0)),
             Some(ParamValue::Float(1.0)),
-        );
-        assert_eq!(value(&share, 0.8345), ParamValue::Float(0.83));
-        assert_eq!(value(&share, 7.0), ParamValue::Float(1.0));
-        let span = param(ParamValue::Span(Span::minutes(10)), None, None);
-        assert_eq!(
-            value(&span, 14.4 * 60e6),
-            ParamValue::Span(Span::minutes(14))
         );
         assert_eq!(
             first_values(&whole, 500_000.0),

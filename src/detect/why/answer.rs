@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::funnel::WINDOW;
 use super::near::{Around, Near};
 use super::words::{self, grouped};
 use super::{Case, Stop, Subject};
@@ -71,13 +72,12 @@ impl Case<'_> {
     fn closing(&mut self) -> bool {
         let closes = self.window.end + self.standing.lateness;
         let every = self.file.rule.every.0;
-        let is_closed = match self.file.rule.correlation {
-            // It closes when the windows of its signals have.
-            Some(_) => self.standing.progress.last >= Some(self.window.end),
-            None => self.last_event.is_some_and(|last| {
-                (last - self.standing.lateness).div_euclid(every) * every >= self.window.end
-            }),
-        } || self.standing.progress.last >= Some(self.window.end);
+        // A run has closed it; or the next one will. Those of a correlation close when the windows of its signals have.
+        let is_due = self.last_event.is_some_and(|last| {
+            (last - self.standing.lateness).div_euclid(every) * every >= self.window.end
+        });
+        let is_closed = self.standing.progress.last >= Some(self.window.end)
+            || (is_due && self.file.rule.correlation.is_none());
         let last = match self.last_event {
             Some(last) => format!("the last event of the store is of {}", time_text(last)),
             None => "the store has no event".to_string(),
@@ -296,15 +296,22 @@ impl Case<'_> {
                 Answer::new("not_closed", sentence).hint(hint)
             }
             None => {
-                let sentence = match self.standing.progress.last {
-                    Some(last) => format!(
-                        "nobody has evaluated the window: it is closed, and runs came as far as {}",
-                        time_text(last)
+                let (sentence, hint) = match self.standing.progress.last {
+                    Some(last) => (
+                        format!(
+                            "nobody has evaluated the window: it is closed, and runs came as far as {}",
+                            time_text(last)
+                        ),
+                        range,
                     ),
-                    None => "nobody has evaluated the window: the rule never ran on this store"
-                        .to_string(),
+                    None => (
+                        "nobody has evaluated the window: the rule never ran on this store"
+                            .to_string(),
+                        "`inferwatch run --once` evaluates every window that has closed"
+                            .to_string(),
+                    ),
                 };
-                Answer::new("not_evaluated", sentence).hint(range)
+                Answer::new("not_evaluated", sentence).hint(hint)
             }
             Some((stored, params)) => {
                 let now = crate::detect::evaluate::params_json(rule, self.question.overrides);
@@ -369,11 +376,27 @@ impl Case<'_> {
     async fn lost(&mut self, prepared: &Prepared<'_>) -> Result<Answer> {
         let stop = self.stop.take();
         Ok(match stop {
-            Some(Stop::NoRows { table }) => self.no_rows(&table).await?,
+            Some(Stop::NoRows { table, range }) if range != WINDOW => {
+                let sentence = format!(
+                    "`{table}` has no row {range}, of anybody, and the rule needs one there"
+                );
+                Answer::new("no_rows", sentence)
+            }
+            Some(Stop::NoRows { table, .. }) => self.no_rows(&table).await?,
+            Some(Stop::NoSubject {
+                table, range, any, ..
+            }) if range != WINDOW => {
+                let any = grouped(any as i64);
+                let sentence = format!(
+                    "none of the {any} rows of `{table}` {range} is of it, and the rule needs one there"
+                );
+                Answer::new("no_subject", sentence)
+            }
             Some(Stop::NoSubject {
                 table,
                 any,
                 subject,
+                ..
             }) => self.no_subject(prepared, &table, any, &subject).await?,
             Some(Stop::Filtered {
                 condition,

@@ -32,6 +32,9 @@ use crate::detect::json::{self, time_text};
 use crate::error::Result;
 use crate::schema::Table;
 
+/// The range of time that most tables are read in.
+pub(super) const WINDOW: &str = "in the window";
+
 /// One step of the way from the rows of a table to the rows that a rule returns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -49,10 +52,11 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Stop {
     /// A table has no row at all in the range that is read.
-    NoRows { table: String },
+    NoRows { table: String, range: String },
     /// It has, but none of the subject.
     NoSubject {
         table: String,
+        range: String,
         any: u64,
         /// The subject in columns of the table.
         subject: Subject,
@@ -225,8 +229,11 @@ impl<'c> Funnel<'c> {
                 let groups = &aggregate.group_expr;
                 let below = subject.over(|column| {
                     let place = plan.schema().maybe_index_of_column(column)?;
-                    let group = groups.get(place)?;
-                    (!matches!(group, Expr::GroupingSet(_))).then(|| group.clone().unalias())
+                    match groups.get(place) {
+                        Some(Expr::GroupingSet(_)) => None,
+                        Some(group) => Some(group.clone().unalias()),
+                        None => of_a_row(aggregate.aggr_expr.get(place - groups.len())?),
+                    }
                 });
                 if !self.walk(&aggregate.input, below, part.clone()).await? {
                     return Ok(false);
@@ -237,6 +244,10 @@ impl<'c> Funnel<'c> {
                 let left = self.count(plan.clone(), &subject).await?;
                 let by: Vec<String> = groups.iter().map(words::of).collect();
                 let what = format!("groups by {}", words::shortened(&by.join(", ")));
+                if left == 0 {
+                    let what = format!("none of the {what} is of it");
+                    self.stop = Some(Stop::Unmatched { what });
+                }
                 self.step(part, what, left, None);
                 Ok(left > 0)
             }
@@ -329,7 +340,7 @@ impl<'c> Funnel<'c> {
         };
         self.step(part.clone(), what, any, None);
         if any == 0 {
-            self.stop = Some(Stop::NoRows { table });
+            self.stop = Some(Stop::NoRows { table, range });
             return Ok(false);
         }
         if !subject.0.is_empty() {
@@ -342,6 +353,7 @@ impl<'c> Funnel<'c> {
             if of_subject == 0 {
                 self.stop = Some(Stop::NoSubject {
                     table,
+                    range,
                     any,
                     subject: subject.clone(),
                 });
@@ -391,7 +403,7 @@ impl<'c> Funnel<'c> {
             (Some(from), Some(to)) if (from, to) != (self.window.start, self.window.end) => {
                 format!("from {} to {}", time_text(from), time_text(to))
             }
-            (Some(_), Some(_)) => "in the window".to_string(),
+            (Some(_), Some(_)) => WINDOW.to_string(),
             // Bounds that are worked out from the window.
             _ => "in its range".to_string(),
         }
@@ -594,7 +606,7 @@ impl<'c> Funnel<'c> {
             let passes = |row: &Map<String, Value>| row.get(&holds) == Some(&Value::Bool(true));
             let left: Vec<Map<String, Value>> =
                 rows.iter().filter(|row| passes(row)).cloned().collect();
-            let note = self.compared(condition, place, &rows);
+            let note = self.compared(condition, place, &rows, left.is_empty());
             self.step(
                 part.clone(),
                 words::of(condition),
@@ -618,10 +630,18 @@ impl<'c> Funnel<'c> {
         condition: &Expr,
         place: usize,
         rows: &[Map<String, Value>],
+        is_lost: bool,
     ) -> Option<String> {
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else {
             return None;
         };
+        let has_distance = matches!(
+            op,
+            Operator::Gt | Operator::GtEq | Operator::Lt | Operator::LtEq
+        );
+        if !has_distance && !is_lost {
+            return None;
+        }
         let (l, r) = (format!("l{place}"), format!("r{place}"));
         let number = |value: &Value| {
             value
@@ -747,6 +767,19 @@ impl<'c> Funnel<'c> {
             left,
             note,
         });
+    }
+}
+
+/// What an aggregate picks out of the rows of its group, if it is one that does: who is named by it is in one of them.
+fn of_a_row(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Alias(alias) => of_a_row(&alias.expr),
+        Expr::AggregateFunction(call) => {
+            let picks = ["min", "max", "first_value", "last_value", "any_value"];
+            let is_one = picks.contains(&call.func.name());
+            is_one.then(|| call.params.args.first().cloned()).flatten()
+        }
+        _ => None,
     }
 }
 

@@ -56,6 +56,10 @@ pub(super) fn of(expr: &Expr) -> String {
             let (low, high) = (of(low), of(high));
             format!("{}{}BETWEEN {low} AND {high}", of(expr), not(*negated))
         }
+        Expr::ScalarFunction(call) if call.func.name() == "get_field" => {
+            let parts: Vec<String> = call.args.iter().map(of).collect();
+            parts.join(".").replace('\'', "")
+        }
         Expr::ScalarFunction(call) => format!("{}({})", call.func.name(), listed(&call.args)),
         Expr::Case(Case {
             expr,
@@ -124,6 +128,11 @@ fn name(name: &str) -> String {
     ];
     if !name.contains(['(', '.']) {
         return name.to_string();
+    }
+    // An item of a list that is taken apart.
+    let item = name.strip_prefix("__unnest_placeholder(");
+    if let Some((list, _)) = item.and_then(|item| item.rsplit_once(",depth=")) {
+        return unqualified(list);
     }
     let mut text = name.to_string();
     for kind in TYPES {
