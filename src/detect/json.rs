@@ -1,5 +1,7 @@
 //! A cell of a result as JSON: for evidence, entities and the comparison in tests.
 
+use std::borrow::Cow;
+
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::common::ScalarValue;
 use serde_json::{Map, Value};
@@ -86,4 +88,20 @@ pub(super) fn value(scalar: &ScalarValue) -> Result<Value> {
 fn values(array: &ArrayRef) -> Result<Value> {
     let items = (0..array.len()).map(|index| value(&ScalarValue::try_from_array(array, index)?));
     Ok(Value::Array(items.collect::<Result<_>>()?))
+}
+
+/// A value as a person would type it: a text without its quotes.
+pub(super) fn plain(value: &Value) -> Cow<'_, str> {
+    match value {
+        Value::String(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+/// Whether columns have these values.
+pub(super) fn has(columns: &Map<String, Value>, wanted: &[(String, String)]) -> bool {
+    wanted.iter().all(|(name, wanted)| {
+        let value = columns.get(name);
+        value.is_some_and(|value| plain(value) == wanted.as_str())
+    })
 }

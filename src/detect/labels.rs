@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::episode::Episode;
+use super::json;
 use crate::catalog::Rule;
 use crate::error::{Error, Result};
 use crate::suggest::nearest;
@@ -127,10 +128,7 @@ impl Label {
             },
             Some(other) => return Err(format!("`label` is true or false, not {other}")),
         };
-        let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        let text = |value: &Value| json::plain(value).into_owned();
         let mut entity = Vec::new();
         for (name, value) in row
             .iter()
@@ -174,14 +172,7 @@ impl Label {
 
     /// Whether a finding is of its subject and overlaps it.
     pub fn is_hit_by(&self, episode: &Episode) -> bool {
-        let is_subject = self
-            .entity
-            .iter()
-            .all(|(name, wanted)| match episode.entity.get(name) {
-                Some(Value::String(text)) => text == wanted,
-                Some(other) => other.to_string() == *wanted,
-                None => false,
-            });
+        let is_subject = json::has(&episode.entity, &self.entity);
         let (first, last) = span(episode);
         is_subject && first <= self.range.1 && last >= self.range.0
     }

@@ -9,7 +9,7 @@ use super::{Case, Stop, Subject};
 use crate::catalog::{FROZEN, RuleKind, SIGNALS, State};
 use crate::detect::evaluate::{Prepared, first_table};
 use crate::detect::findings::Finding;
-use crate::detect::json::time_text;
+use crate::detect::json::{self, time_text};
 use crate::error::Result;
 use crate::schema::Table;
 
@@ -563,7 +563,7 @@ impl Case<'_> {
         let over_store = over_store.as_ref().unwrap_or(prepared);
         let asked = self.question.entity;
         let hours = near
-            .hours_off(over_store, subject, |entity| super::is_of(asked, entity))
+            .hours_off(over_store, subject, |entity| json::has(entity, asked))
             .await?;
         self.facts
             .push(("nearest", format!("rows of it: {}", around.words(window))));

@@ -21,7 +21,7 @@ use super::correlate;
 use super::evaluate::{Evaluated, Prepared, Window, first_table};
 use super::exceptions::Excepted;
 use super::findings::Finding;
-use super::json::time_text;
+use super::json::{self, time_text};
 use super::run::{RunOptions, context_of};
 use super::source::{Extents, Needs};
 use super::stored::{self, Progress, StoredWindow};
@@ -260,16 +260,8 @@ struct Case<'c> {
 impl Case<'_> {
     /// Whether a row or a finding is of the subject.
     fn is_subject(&self, entity: &Map<String, Value>) -> bool {
-        is_of(self.question.entity, entity)
+        json::has(entity, self.question.entity)
     }
-}
-
-fn is_of(asked: &[(String, String)], entity: &Map<String, Value>) -> bool {
-    asked.iter().all(|(name, value)| match entity.get(name) {
-        Some(Value::String(text)) => text == value,
-        Some(other) => other.to_string() == *value,
-        None => false,
-    })
 }
 
 /// What earlier runs left about the window and the subject.
@@ -350,7 +342,7 @@ impl Standing {
             None => None,
         };
         let mut findings = stored::findings(context, rule, -2_208_988_800_000_000).await?;
-        findings.retain(|finding| is_of(question.entity, &finding.episode.entity));
+        findings.retain(|finding| json::has(&finding.episode.entity, question.entity));
         let lateness = rule.lateness.unwrap_or(RunOptions::default().lateness).0;
         Ok(Standing {
             progress,
