@@ -103,6 +103,7 @@ def test_an_exception_is_written_and_raised_as_it_is(records):
 
 def test_a_filter_that_answers_with_an_error_is_a_block(records):
     class BadRequest(Exception):
+        __module__ = "openai"
         status_code = 400
         code = "content_filter"
 
@@ -113,6 +114,7 @@ def test_a_filter_that_answers_with_an_error_is_a_block(records):
     with pytest.raises(BadRequest):
         ask()
     assert (records.one["status"], records.one["error_type"]) == ("blocked", "content_filter")
+    assert records.one["provider"] == "openai"
 
 
 def test_errors_of_botocore_have_their_code_and_status(records):

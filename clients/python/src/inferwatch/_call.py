@@ -177,6 +177,9 @@ class Call:
         request = name(pick(error, "request_id")) or name(pick(error, "response", "ResponseMetadata", "RequestId"))
         if request:
             self._fields["request_id"] = request
+        library = type(error).__module__.split(".")[0]
+        if library in {"openai", "anthropic"}:
+            self._fields.setdefault("provider", library)
         if self._content == "raw":
             self._fields["error_message"] = text(str(error))
 
