@@ -133,3 +133,32 @@ def test_a_library_object_is_read_by_its_own_fields_and_other_objects_are_left_o
         {"role": "user", "content": "hello"},
         {"role": "user", "content": [{"type": "x", "data": None}]},
     ]
+
+
+def test_what_raises_when_it_is_read_costs_itself_only(records):
+    class Raises(dict):
+        def items(self):
+            raise RuntimeError
+
+        get = __getitem__ = items
+
+    @log_inference(content="raw", model="m")
+    def ask(messages, temperature=0.5):
+        inferwatch.current_call().set(tags=Raises(a=1), team="claims")
+
+    ask([{"role": "user", "content": "kept"}, {"role": "user", "content": [{"type": "x", "data": Raises(a=1)}]}])
+    record = records.one
+    assert (record["model"], record["temperature"], record["team"]) == ("m", 0.5, "claims")
+    assert record["messages"] == [
+        {"role": "user", "content": "kept"},
+        {"role": "user", "content": [{"type": "x", "data": None}]},
+    ]
+
+
+def test_a_prompt_that_contains_itself_has_a_length(records):
+    ring: list = ["abc"]
+    ring.append({"role": "user", "content": ring})
+    with inference() as call:
+        call.prompt(ring)
+    assert records.one["input_length"] >= 3
+    assert inferwatch.stats() == {}

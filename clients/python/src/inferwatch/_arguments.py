@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._pick import count, items, name, number, pick
-from ._plain import fields_of
+from ._pick import count, is_mapping, items, name, number, pick
+from ._plain import DEEPEST, fields_of
 
 _MODEL = ("model", "model_id", "modelId", "model_name", "deployment")
 _LIMIT = ("max_tokens", "max_output_tokens", "max_completion_tokens", "maxTokens")
@@ -92,7 +92,7 @@ def messages(value: Any) -> list[dict[str, Any]]:
         if isinstance(item, str):
             found.append({"role": "user", "content": item})
             continue
-        fields = item if isinstance(item, Mapping) else fields_of(item)
+        fields = item if is_mapping(item) else fields_of(item)
         if fields is None:
             continue
         message: dict[str, Any] = {"role": name(fields.get("role")) or "user"}
@@ -113,7 +113,7 @@ def _content(value: Any) -> Any:
         return value
     parts = []
     for item in items(value) or [value]:
-        fields = item if isinstance(item, Mapping) else fields_of(item)
+        fields = item if is_mapping(item) else fields_of(item)
         if isinstance(item, str):
             parts.append({"type": "text", "text": item})
         elif fields is None:
@@ -125,10 +125,12 @@ def _content(value: Any) -> Any:
     return parts
 
 
-def length(value: Any) -> int:
+def length(value: Any, depth: int = 0) -> int:
     """Characters of the texts of messages; of attachments, tools and ids none."""
     if isinstance(value, str):
         return len(value)
-    if isinstance(value, Mapping):
-        return sum(length(value.get(key)) for key in ("content", "text"))
-    return sum(length(item) for item in items(value))
+    if depth >= DEEPEST:
+        return 0
+    if is_mapping(value):
+        return sum(length(value.get(key), depth + 1) for key in ("content", "text"))
+    return sum(length(item, depth + 1) for item in items(value))

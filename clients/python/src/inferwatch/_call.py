@@ -125,19 +125,21 @@ class Call:
 
     # Telling.
 
-    @guarded("fields lost")
     def set(self, **fields: Any) -> None:
         """Tells what is known of the call: ``caller``, ``end_user_id``, ``conversation_id``, ``model``, ``provider``,
         ``input_tokens``, ``prediction_class``, ``outcome``, ``tags`` and the like. What is no such field, or not of its
         type, is left out and counted."""
         for key, value in fields.items():
-            if value is None:
-                continue
-            known = _FIELDS.get(key)
-            read = known[1](value) if known else None
-            if known is None or read is None:
-                trouble("fields lost", f"`{key}` is unknown" if known is None else f"`{key}` is not what it must be")
-                continue
+            if value is not None:
+                self._set(key, value)
+
+    @guarded("fields lost")
+    def _set(self, key: str, value: Any) -> None:
+        known = _FIELDS.get(key)
+        read = known[1](value) if known else None
+        if known is None or read is None:
+            trouble("fields lost", f"`{key}` is unknown" if known is None else f"`{key}` is not what it must be")
+        else:
             self._fields[known[0]] = text(read) if isinstance(read, str) else read
 
     @guarded("prompts not read")
@@ -197,11 +199,14 @@ class Call:
         self.set(service=now.service, tags=now.tags)
         self._ask_who(now.caller)
         if arguments is not None:
-            self._fields.update(_arguments.settings(arguments))
+            self._read(arguments)
         self.set(**context_fields())
         self.set(**self._options.fields)
-        if arguments is not None:
-            self._ask(_arguments.prompt(arguments, self._options.prompt))
+
+    @guarded("arguments not read")
+    def _read(self, arguments: Mapping[str, Any]) -> None:
+        self._fields.update(_arguments.settings(arguments))
+        self._ask(_arguments.prompt(arguments, self._options.prompt))
 
     @guarded("callers not known")
     def _ask_who(self, caller: str | Callable[[], str | None] | None) -> None:

@@ -8,10 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 #: What a program gives as a name has no spaces; prose does.
 _NAME = re.compile(r"[\w.:/@+\-]{1,200}", re.ASCII)
+
+
+def is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether it is a mapping; nearly all are plain dictionaries, and asking the abstract class takes long."""
+    return type(value) is dict or isinstance(value, Mapping)
 
 
 def pick(value: Any, *path: str) -> Any:
@@ -20,7 +25,7 @@ def pick(value: Any, *path: str) -> Any:
         if value is None:
             return None
         try:
-            value = value.get(step) if isinstance(value, Mapping) else getattr(value, step, None)
+            value = value.get(step) if is_mapping(value) else getattr(value, step, None)
         except Exception:  # a property that raises has nothing to say
             return None
     return value

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from ._pick import is_mapping
+
 #: Characters of one text, beyond which it is cut; a prompt may be a book.
 MOST_TEXT = 256 * 1024
 
@@ -31,6 +33,13 @@ def plain(value: Any) -> Any:
 
 
 def _plain(value: Any, depth: int, left: list[int]) -> Any:
+    try:
+        return _node(value, depth, left)
+    except Exception:  # an object that raises when it is read costs itself only
+        return None
+
+
+def _node(value: Any, depth: int, left: list[int]) -> Any:
     left[0] -= 1
     if value is None or isinstance(value, bool):
         return value
@@ -45,7 +54,7 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
         return float(value) if math.isfinite(value) else None
     if depth >= DEEPEST or left[0] <= 0:
         return None
-    if isinstance(value, Mapping):
+    if is_mapping(value):
         return {
             text(key): _plain(inner, depth + 1, left)
             for key, inner in list(value.items())[:MOST_ITEMS]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._pick import count, items, label, name, pick
+from ._pick import count, is_mapping, items, label, name, pick
 from ._plain import MOST_TEXT
 
 #: Reasons to stop that say a filter, and not the model, ended the call.
@@ -69,7 +69,7 @@ class Answer:
             self._gemini(value)
         elif pick(value, "object") == "list" and items(pick(value, "data")):
             self._embeddings(value)
-        elif isinstance(value, Mapping):
+        elif is_mapping(value):
             self._bedrock(value)
 
     def settle(self) -> dict[str, Any]:
@@ -264,7 +264,7 @@ class Answer:
     def _bedrock(self, value: Mapping[str, Any]) -> None:
         headers = pick(value, "ResponseMetadata", "HTTPHeaders")
         self._put(request_id=name(pick(value, "ResponseMetadata", "RequestId")))
-        if isinstance(headers, Mapping):
+        if is_mapping(headers):
             # InvokeModel says its counts beside the body, which is the caller's to read.
             for key, header in (("uncached", "input"), ("output_tokens", "output")):
                 text = label(headers.get(f"x-amzn-bedrock-{header}-token-count"))

@@ -81,7 +81,7 @@ class FileSink:
             suffix = f".{number}" if number else ""
             path = self.folder / f"{self.prefix}-{hour}{suffix}.jsonl"
             # Nobody may lead a log elsewhere by a link.
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
             self._file = os.open(path, flags, FILE_MODE)
             if self._has_room():
                 break
