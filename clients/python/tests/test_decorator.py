@@ -134,6 +134,50 @@ def test_errors_of_botocore_have_their_code_and_status(records):
     assert (record["error_type"], record["status_code"], record["request_id"]) == ("ThrottlingException", 429, "b-1")
 
 
+@pytest.mark.parametrize(
+    ("function", "arguments", "expected"),
+    [
+        (
+            lambda modelId, body: None,
+            {"modelId": "m", "body": '{"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}'},
+            {"model": "m", "max_tokens": 9, "input_length": 2},
+        ),
+        (
+            lambda modelId, body: None,
+            {"modelId": "m", "body": b'{"inputText": "hello"}'},
+            {"model": "m", "input_length": 5},
+        ),
+        (lambda modelId, body: None, {"modelId": "m", "body": "not JSON"}, {"model": "m"}),
+        (
+            lambda **options: None,
+            {"modelId": "m", "system": [{"text": "be kind"}], "inferenceConfig": {"maxTokens": 7, "topP": 0.5}},
+            {"model": "m", "max_tokens": 7, "top_p": 0.5, "input_length": 7},
+        ),
+        (
+            lambda model, contents, config: None,
+            {"model": "g", "contents": [{"role": "user", "parts": [{"text": "abc"}]}], "config": {"temperature": 1}},
+            {"model": "g", "temperature": 1.0, "input_length": 3},
+        ),
+        (lambda question, model="m": None, {"question": "why?"}, {"model": "m", "input_length": 4}),
+        (lambda model, stream: None, {"model": "two words", "stream": "yes"}, {}),
+    ],
+)
+def test_arguments_are_read_by_the_names_that_libraries_use(records, function, arguments, expected):
+    log_inference(function)(**arguments)
+    own = {"timestamp", "event_id", "request_id", "operation", "duration_ms", "status", "user_id"}
+    assert {key: value for key, value in records.one.items() if key not in own} == expected
+    assert inferwatch.stats() == {}
+
+
+def test_an_argument_with_a_name_of_its_own_can_be_the_prompt(records):
+    @log_inference(prompt="ticket")
+    def classify(ticket, text="ignored"):
+        return "spam"
+
+    classify("win money")
+    assert records.one["input_length"] == 9
+
+
 def test_a_coroutine_function_stays_one(records):
     @log_inference
     async def ask(prompt):

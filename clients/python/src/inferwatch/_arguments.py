@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from ._plain import DEEPEST, fields_of
 _MODEL = ("model", "model_id", "modelId", "model_name", "deployment")
 _LIMIT = ("max_tokens", "max_output_tokens", "max_completion_tokens", "maxTokens")
 _SYSTEM = ("system", "system_prompt", "system_instruction", "instructions")
-_PROMPT = ("messages", "prompt", "input", "contents", "question", "query", "text")
+_PROMPT = ("messages", "prompt", "input", "contents", "inputText", "question", "query", "text")
 
 
 class Arguments:
@@ -40,6 +41,18 @@ class Arguments:
             else:
                 found[key] = value
         return found
+
+
+def opened(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments, with those that Bedrock's InvokeModel takes as JSON in ``body``."""
+    body = arguments.get("body")
+    if "modelId" not in arguments or not isinstance(body, (str, bytes)):
+        return arguments
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return arguments
+    return {**fields, **arguments} if is_mapping(fields) else arguments
 
 
 def settings(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -205,6 +205,7 @@ class Call:
 
     @guarded("arguments not read")
     def _read(self, arguments: Mapping[str, Any]) -> None:
+        arguments = _arguments.opened(arguments)
         self._fields.update(_arguments.settings(arguments))
         self._ask(_arguments.prompt(arguments, self._options.prompt))
 
