@@ -18,6 +18,7 @@ mod parallel;
 pub mod query;
 pub mod schema;
 pub mod session;
+mod size;
 pub mod store;
 pub mod suggest;
 

@@ -10,6 +10,7 @@ mod bounds;
 mod case;
 pub mod check;
 mod correlation;
+mod derived;
 mod environment;
 mod exception;
 mod header;
@@ -33,6 +34,7 @@ pub use bounds::{Bounds, time_bounds};
 pub(crate) use bounds::{comparisons, micros};
 pub use case::{Case, Given, State};
 pub use correlation::{Correlation, LinkedSignal, Required, SIGNALS, Signal};
+pub use derived::{Exemption, Property};
 pub use environment::Setting;
 pub use exception::Exception;
 pub use header::{Header, Section};
@@ -43,8 +45,8 @@ pub use noise::{Noise, upper_bound as noise_bound};
 pub use pinned::techniques;
 pub use problem::{Level, Problem};
 pub use rule::{
-    Dedup, ENGINE_PARAMS, Escalate, FROZEN, Mode, Param, ParamValue, Risk, Rule, RuleKind,
-    Severity, Status, Suppress,
+    Dedup, ENGINE_PARAMS, Escalate, FROZEN, Mode, Param, ParamValue, Risk, Rule, RuleBudget,
+    RuleKind, Severity, Status, Suppress,
 };
 pub use span::Span;
 pub use view::{BoundedView, View, register_views, views};

@@ -4,6 +4,7 @@ use toml::de::DeValue;
 
 use super::block::Block;
 use super::correlation::{Correlation, SIGNALS};
+use super::derived::{Exemption, Property, exemptions};
 use super::header::{Header, Place, Section, integer, number};
 use super::noise::Noise;
 use super::problem::Problem;
@@ -152,6 +153,29 @@ pub struct Risk {
     pub object: String,
 }
 
+/// What a rule may use in one run, where it says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RuleBudget {
+    /// For its windows, one after the other.
+    pub time: Option<Span>,
+    /// Bytes for its joins, sorts and aggregates.
+    pub memory: Option<u64>,
+}
+
+impl RuleBudget {
+    fn read(section: &Section<'_, '_>) -> Option<RuleBudget> {
+        let memory = section.text("memory").and_then(|text| {
+            let bytes = crate::size::parse(&text);
+            let bytes = bytes.map_err(|message| section.fault_at("memory", message));
+            bytes.ok().map(|bytes| bytes as u64)
+        });
+        Some(RuleBudget {
+            time: section.span("time"),
+            memory,
+        })
+    }
+}
+
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParamValue {
@@ -227,6 +251,16 @@ impl ParamValue {
             ParamValue::Float(number) => Some(*number),
             ParamValue::Span(span) => Some(span.0 as f64),
             _ => None,
+        }
+    }
+
+    /// The same value as another kind has it: a bound of a fraction may be written as a whole number.
+    pub(crate) fn of_the_kind_of(&self, other: &ParamValue) -> ParamValue {
+        match (self, other) {
+            (ParamValue::Integer(number), ParamValue::Float(_)) => {
+                ParamValue::Float(*number as f64)
+            }
+            (value, _) => value.clone(),
         }
     }
 
@@ -414,6 +448,8 @@ pub struct Rule {
     pub risk: Option<Risk>,
     /// Where findings are sent, by name.
     pub sinks: Vec<String>,
+    /// What it may use.
+    pub budget: RuleBudget,
     /// Numbers that an environment may set.
     pub params: Vec<Param>,
     /// ATLAS techniques.
@@ -438,6 +474,8 @@ pub struct Rule {
     pub tags: Vec<String>,
     /// How many findings it may have where nothing happens.
     pub noise: Option<Noise>,
+    /// What it need not hold to of the tests that follow from its own.
+    pub exempt: Vec<Exemption>,
     /// Line of the opening fence.
     pub line: usize,
 }
@@ -614,6 +652,8 @@ impl Rule {
             })
         });
         let params = section.entries("params", Param::read);
+        let budget = section.section("budget", RuleBudget::read);
+        let exempt = section.section("exempt", exemptions).unwrap_or_default();
         let replaced_by = section.text("replaced_by");
         for text in ["owner", "author"] {
             section.text(text);
@@ -676,7 +716,9 @@ impl Rule {
             escalate,
             risk,
             sinks: section.texts("sinks"),
+            budget: budget.unwrap_or_default(),
             params,
+            exempt,
             correlation,
             description: description?,
             line,
@@ -830,6 +872,13 @@ impl Rule {
             ),
             (min_history, self.min_history.into()),
         ]
+    }
+
+    /// Why a property is not asked of it.
+    pub fn exemption(&self, property: Property) -> Option<&str> {
+        let mut exempt = self.exempt.iter();
+        let found = exempt.find(|exemption| exemption.property == property);
+        found.map(|exemption| exemption.reason.as_str())
     }
 
     /// The parameter of that name.

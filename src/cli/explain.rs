@@ -64,7 +64,7 @@ pub(super) struct Args {
     )]
     format: why::Format,
     /// Memory to hold the rows of the window in
-    #[arg(long, env = "INFERWATCH_EXPLAIN_MEMORY", value_name = "SIZE", value_parser = super::size::parse, default_value = "512MiB", help_heading = "Why not")]
+    #[arg(long, env = "INFERWATCH_EXPLAIN_MEMORY", value_name = "SIZE", value_parser = crate::size::parse, default_value = "512MiB", help_heading = "Why not")]
     memory: usize,
 }
 

@@ -10,6 +10,7 @@ mod demo;
 mod explain;
 mod fmt;
 mod generate;
+mod heartbeat;
 mod ingest;
 mod interrupt;
 mod new;
@@ -18,7 +19,6 @@ mod pack;
 mod repl;
 mod run;
 mod signatures;
-mod size;
 mod sql;
 mod status;
 mod store;
@@ -197,6 +197,7 @@ enum Command {
     Fmt(fmt::Args),
     Run(run::Args),
     Status(status::Args),
+    Heartbeat(heartbeat::Args),
     Explain(explain::Args),
     Backtest(backtest::Args),
     Coverage(coverage::Args),
@@ -226,6 +227,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Fmt(args) => fmt::run(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),
         Command::Status(args) => status::run(args, &cli.global),
+        Command::Heartbeat(args) => heartbeat::run(args, &cli.global),
         Command::Explain(args) => explain::run(args, &cli.global),
         Command::Backtest(args) => backtest::run(args, &cli.global),
         Command::Coverage(args) => coverage::run(args, &cli.global),

@@ -10,12 +10,13 @@ use clap::ValueEnum;
 use clap::builder::FalseyValueParser;
 
 use super::pack::{self, RuleFiles};
-use super::{CLEAR, FOUND, Global, size};
+use super::{CLEAR, FOUND, Global};
 use crate::catalog::{Pack, ParamValue, RuleFile, Severity, Span};
-use crate::detect::{Episode, Range, RuleOutcome, RunOptions, run as run_rules, time_text};
+use crate::detect::{Budget, Episode, Range, RuleOutcome, RunOptions, run as run_rules, time_text};
 use crate::error::Error;
 use crate::output::words::plural;
 use crate::output::{self, table};
+use crate::size;
 use crate::store::Store;
 
 /// A finding is at least as severe as `--fail-on` says.
@@ -24,7 +25,8 @@ const SEVERE: u8 = 3;
 const LONG: &str = "\
 Windows:
   Windows end at multiples of a rule's `every` since 1970, so that any two machines agree on them. A window closes
-  when an event was seen that is later than its end by `--lateness`; with `--complete`, when the last event is. Without
+  when every source of its tables has sent an event, or a heartbeat, that is later than its end by `--lateness`; one
+  that is silent for `--idle-after` is not waited for. With `--complete` it closes when the last event is. Without
   `--at`, `--from` or `--to`, every window is evaluated that has closed since the last run. A rule to whose findings
   more rows can only add (see `inferwatch explain`) looks at open windows too. Rows that came late make the windows
   they lie in be evaluated again, back to `--late-horizon`; what lies further back is a gap. An explicit range is
@@ -86,6 +88,15 @@ pub(super) struct Args {
         help_heading = "Range"
     )]
     lateness: Span,
+    /// How long a silent source is waited for, in event time; then it is idle, and what it brings is late
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_IDLE_AFTER",
+        value_name = "SPAN",
+        default_value = "1h",
+        help_heading = "Range"
+    )]
+    idle_after: Span,
     /// How far back rows that come later change what was found, where a rule does not say
     #[arg(
         long,
@@ -139,6 +150,19 @@ pub(super) struct Args {
         help_heading = "Resources"
     )]
     threads: Option<usize>,
+    /// How long the windows of one rule may take in one run, where it does not say; then it is stopped, and goes on with
+    /// the next run
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_RULE_TIME",
+        value_name = "SPAN",
+        default_value = "10m",
+        help_heading = "Resources"
+    )]
+    rule_time: Span,
+    /// Memory for the joins, sorts and aggregates of one rule, where it does not say
+    #[arg(long, env = "INFERWATCH_RUN_RULE_MEMORY", value_name = "SIZE", value_parser = size::parse, default_value = "1GiB", help_heading = "Resources")]
+    rule_memory: usize,
 }
 
 /// How findings are written.
@@ -150,7 +174,7 @@ enum FindingFormat {
     Ndjson,
 }
 
-fn parse_time_or_now(text: &str) -> Result<i64, String> {
+pub(super) fn parse_time_or_now(text: &str) -> Result<i64, String> {
     match text {
         "now" => Ok(chrono::Utc::now().timestamp_micros()),
         other => parse_time(other),
@@ -202,6 +226,12 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         dry_run: args.dry_run,
         is_complete: args.complete,
         closed_until: args.closed_until,
+        begin: None,
+        idle_after: args.idle_after,
+        budget: Budget {
+            time: args.rule_time,
+            memory: args.rule_memory as u64,
+        },
         lateness: args.lateness,
         late_horizon: args.late_horizon,
         max_catchup: args.max_catchup,

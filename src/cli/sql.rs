@@ -8,11 +8,12 @@ use anyhow::Context as _;
 use futures::StreamExt;
 
 use super::interrupt::cancellable;
-use super::{CLEAR, Global, INTERRUPTED, repl, size};
+use super::{CLEAR, Global, INTERRUPTED, repl};
 use crate::catalog::{View, register_views, rules_table, views};
 use crate::output::{Format, RowSink, Target, Written, table};
 use crate::query::{Engine, Failure, Parameters, Source, lexer};
 use crate::session::{self, SessionOptions};
+use crate::size;
 use crate::store::Store;
 
 const EXAMPLES: &str = "\

@@ -12,13 +12,14 @@ use serde_json::{Map, Value};
 
 use super::pack::{self, RuleFiles};
 use super::run::parse_time;
-use super::{CLEAR, FOUND, Global, size};
+use super::{CLEAR, FOUND, Global};
 use crate::catalog::{Exception, RuleFile};
 use crate::detect::{Known, Proposal, RunOptions, Tuning, known, time_text, tunable};
 use crate::error::Error;
 use crate::output::escape::visible_lines;
 use crate::output::words::plural;
 use crate::output::{self, bar};
+use crate::size;
 use crate::store::Store;
 
 const LONG: &str = "\

@@ -5,14 +5,16 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 
 use super::evaluate::{Evaluated, Prepared};
 use super::slice::SortedTable;
+use super::source::identity;
 use super::{given, json};
-use crate::catalog::{Case, RuleFile, SIGNALS, Span, register_views, views};
+use crate::catalog::{Case, ParamValue, Problem, RuleFile, SIGNALS, Span, register_views, views};
 use crate::error::{Error, Result};
 use crate::parallel::in_parallel_with;
 use crate::schema::Table;
@@ -47,13 +49,13 @@ pub fn run_cases(
 
 /// Runs tests one after the other. The tables are the same for all of them, only their rows change, so that what was
 /// planned for one test is there for the next.
-struct CaseRunner {
+pub(super) struct CaseRunner {
     context: SessionContext,
     tables: BTreeMap<Table, SortedTable>,
 }
 
 impl CaseRunner {
-    async fn new() -> Result<CaseRunner> {
+    pub(super) async fn new() -> Result<CaseRunner> {
         let context = session::context(&SessionOptions {
             target_partitions: Some(1),
             ..SessionOptions::default()
@@ -106,7 +108,11 @@ impl CaseRunner {
     }
 
     /// Plans a rule with the parameters of a test.
-    async fn prepare<'f>(&self, file: &'f RuleFile, case: &Case) -> Result<Prepared<'f>> {
+    pub(super) async fn prepare<'f>(
+        &self,
+        file: &'f RuleFile,
+        case: &Case,
+    ) -> Result<Prepared<'f>> {
         let mut overrides = Vec::new();
         for (name, text) in &case.params {
             let param = file
@@ -119,11 +125,47 @@ impl CaseRunner {
             })?;
             overrides.push((name.clone(), value));
         }
-        Prepared::new(&self.context, file, &overrides, None).await
+        self.prepare_with(file, &overrides).await
+    }
+
+    /// Plans a rule with parameters.
+    pub(super) async fn prepare_with<'f>(
+        &self,
+        file: &'f RuleFile,
+        overrides: &[(String, ParamValue)],
+    ) -> Result<Prepared<'f>> {
+        Prepared::new(&self.context, file, overrides, None).await
+    }
+
+    /// The rows that a test gives: of tables, and of signals.
+    pub(super) async fn given(
+        &self,
+        file: &RuleFile,
+        case: &Case,
+    ) -> Result<(BTreeMap<Table, RecordBatch>, Option<RecordBatch>)> {
+        let fault = |problem: Box<Problem>| Error::from(problem.at(&file.path));
+        let tables = given::tables(&self.context, case).await.map_err(fault)?;
+        let signals = given::signals(&self.context, file, case).await;
+        Ok((tables, signals.map_err(fault)?))
+    }
+
+    /// Puts rows into the tables, as a run loads them: in the order of time, each once.
+    pub(super) fn place(&self, rows: &BTreeMap<Table, RecordBatch>) -> Result<()> {
+        for (table, batch) in rows {
+            let batches = std::slice::from_ref(batch);
+            let rows = SortedTable::without_copies(
+                batch.schema(),
+                batches,
+                table.time_column(),
+                identity(*table),
+            )?;
+            self.tables[table].replace(&rows)?;
+        }
+        Ok(())
     }
 
     /// The table that a correlation reads, empty and in its place.
-    fn signals_of(&self, file: &RuleFile) -> Option<SortedTable> {
+    pub(super) fn signals_of(&self, file: &RuleFile) -> Option<SortedTable> {
         let schema = file.rule.correlation.as_ref()?.schema();
         let table = SortedTable::new(schema, &[], "event_time").ok()?;
         self.context.deregister_table(SIGNALS).ok()?;
@@ -140,16 +182,11 @@ impl CaseRunner {
         case: &Case,
         signals: Option<&SortedTable>,
     ) -> Result<Evaluated> {
-        let given = given::tables(&self.context, case)
-            .await
-            .map_err(|problem| Error::from(problem.at(&prepared.file.path)))?;
-        for (table, batch) in given {
+        let (tables, given) = self.given(prepared.file, case).await?;
+        for (table, batch) in tables {
             let rows = SortedTable::new(batch.schema(), &[batch], table.time_column())?;
             self.tables[&table].replace(&rows)?;
         }
-        let given = given::signals(&self.context, prepared.file, case)
-            .await
-            .map_err(|problem| Error::from(problem.at(&prepared.file.path)))?;
         if let (Some(table), Some(batch)) = (signals, given) {
             table.replace(&SortedTable::new(batch.schema(), &[batch], "event_time")?)?;
         }

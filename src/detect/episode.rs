@@ -48,9 +48,31 @@ pub struct Episode {
 pub fn episodes(rule: &Rule, evaluated: &[Evaluated]) -> Vec<Episode> {
     let mut fold = Fold::new(rule, Vec::new());
     for evaluation in evaluated {
-        fold.push(evaluation.window, evaluation.state, &evaluation.found, true);
+        fold.push(&Seen::of(evaluation), true);
     }
     fold.finish()
+}
+
+/// What a window came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'w> {
+    pub(super) window: Window,
+    pub(super) state: State,
+    pub(super) found: &'w [Found],
+    /// Of whom it says nothing.
+    pub(super) frozen: &'w [Found],
+}
+
+impl Seen<'_> {
+    /// A window that was evaluated.
+    pub(super) fn of(evaluated: &Evaluated) -> Seen<'_> {
+        Seen {
+            window: evaluated.window,
+            state: evaluated.state,
+            found: &evaluated.found,
+            frozen: &evaluated.frozen,
+        }
+    }
 }
 
 /// Windows in, one after the other; episodes out.
@@ -89,7 +111,13 @@ impl<'r> Fold<'r> {
     }
 
     /// Takes the next window. One that has not closed may yet show what it does not show now.
-    pub(super) fn push(&mut self, window: Window, state: State, found: &[Found], is_closed: bool) {
+    pub(super) fn push(&mut self, seen: &Seen<'_>, is_closed: bool) {
+        let Seen {
+            window,
+            state,
+            found,
+            frozen,
+        } = *seen;
         let rule = self.rule;
         for (row, found) in found.iter().enumerate() {
             let key = match rule.dedup {
@@ -124,13 +152,19 @@ impl<'r> Fold<'r> {
                 episode.severity = episode.severity.max(escalate.to);
             }
         }
-        if !is_closed || !matches!(state, State::Fired | State::Clear) {
+        let tells_of_others = state == State::Frozen && !frozen.is_empty();
+        if !is_closed || !(matches!(state, State::Fired | State::Clear) || tells_of_others) {
             return;
         }
         // One that was not seen here, on data that would have shown it, is a step nearer to its end.
         let mut ended = Vec::new();
         for (key, going) in &mut self.going {
             if window.end <= going.episode.last_window.end && rule.dedup == Dedup::Episode {
+                continue;
+            }
+            // Too little of its data is there: that is not to be clear.
+            let is_frozen = frozen.iter().any(|row| row.entity == going.episode.entity);
+            if is_frozen && rule.dedup == Dedup::Episode {
                 continue;
             }
             going.clear += 1;
@@ -269,6 +303,7 @@ mod tests {
                 score: Some(count as f64),
                 has_severity: false,
             }],
+            frozen: Vec::new(),
             detail: None,
             elapsed: Duration::ZERO,
         }
@@ -317,6 +352,38 @@ mod tests {
         // Where nothing could be seen, nothing was clear.
         assert_eq!(apart(600, State::NotCovered), 1);
         assert_eq!(apart(600, State::Learning), 1);
+    }
+
+    #[test]
+    fn who_is_frozen_is_not_clear_whatever_others_are() {
+        // `quiet` is 120 minutes; `a` and `b` fire once, then `c` fires for 125 minutes.
+        let windows = |frozen: bool| {
+            let mut windows = vec![fired(60, "a", 1)];
+            windows[0].found.extend(fired(60, "b", 1).found);
+            windows.extend((1..=25).map(|n| {
+                let mut window = fired(60 + 5 * n, "c", 1);
+                if frozen {
+                    window.frozen = fired(60, "a", 1).found;
+                }
+                window
+            }));
+            windows
+        };
+        let open = |windows: &[Evaluated]| -> Vec<String> {
+            let episodes = episodes(&rule(), windows);
+            let open = episodes.iter().filter(|episode| episode.is_open);
+            open.map(|episode| episode.entity["caller"].to_string())
+                .collect()
+        };
+        assert_eq!(open(&windows(false)), ["\"c\""]);
+        assert_eq!(open(&windows(true)), ["\"a\"", "\"c\""]);
+        // Nobody fires, and `a` is frozen: `b` is clear all the same.
+        let mut quiet = windows(true);
+        for window in &mut quiet[1..] {
+            window.found.clear();
+            window.state = State::Frozen;
+        }
+        assert_eq!(open(&quiet), ["\"a\""]);
     }
 
     #[test]
@@ -384,7 +451,7 @@ mod tests {
             let mut fold = Fold::new(&rule, seeds);
             for window in &windows {
                 if Some(window.window.end) > since {
-                    fold.push(window.window, window.state, &window.found, true);
+                    fold.push(&Seen::of(window), true);
                 }
             }
             assert_eq!(fold.finish(), whole, "{at}");

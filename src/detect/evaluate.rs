@@ -61,6 +61,8 @@ pub struct Evaluated {
     pub state: State,
     /// What was found.
     pub found: Vec<Found>,
+    /// Rows of an `slo` rule about subjects of which nothing can be said, as it returned them.
+    pub frozen: Vec<Found>,
     /// What went wrong, or why nothing can be said.
     pub detail: Option<String>,
     /// How long it took.
@@ -78,6 +80,21 @@ pub struct Prepared<'a> {
     /// Planned to the end, when the tables are in memory.
     ready: Option<ReadyPlan>,
     coverage: Option<Coverage>,
+}
+
+/// A window that could not be evaluated.
+pub(super) fn failed(rule: &Rule, end: i64, error: &str) -> Evaluated {
+    Evaluated {
+        window: Window {
+            start: end - rule.window.0,
+            end,
+        },
+        state: State::Error,
+        found: Vec::new(),
+        frozen: Vec::new(),
+        detail: Some(error.to_string()),
+        elapsed: Duration::ZERO,
+    }
 }
 
 /// What tells `clear` from `not_covered`.
@@ -177,20 +194,21 @@ impl<'a> Prepared<'a> {
     pub async fn evaluate(&self, end: i64) -> Evaluated {
         let started = Instant::now();
         let window = self.window(end);
-        let (state, found, detail) = match self.judge(window).await {
+        let (state, rows, detail) = match self.judge(window).await {
             Ok(judged) => judged,
-            Err(error) => (State::Error, Vec::new(), Some(format!("{error:#}"))),
+            Err(error) => (State::Error, Rated::default(), Some(format!("{error:#}"))),
         };
         Evaluated {
             window,
             state,
-            found,
+            found: rows.found,
+            frozen: rows.frozen,
             detail,
             elapsed: started.elapsed(),
         }
     }
 
-    async fn judge(&self, window: Window) -> Result<(State, Vec<Found>, Option<String>)> {
+    async fn judge(&self, window: Window) -> Result<(State, Rated, Option<String>)> {
         let batches = match &self.ready {
             Some(ready) => ready.run(&self.file.rule, window).await?,
             None => {
@@ -199,30 +217,30 @@ impl<'a> Prepared<'a> {
                 datafusion::physical_plan::collect(physical, state.task_ctx()).await?
             }
         };
-        let mut found = Vec::new();
-        let (mut learning, mut frozen) = (0, 0);
+        let mut rows = Rated::default();
+        let mut learning = 0;
         for batch in &batches {
             for index in 0..batch.num_rows() {
                 match self.found(batch, index)? {
-                    Row::Found(row) => found.push(*row),
+                    Row::Found(row) => rows.found.push(*row),
                     Row::Learning => learning += 1,
-                    Row::Frozen => frozen += 1,
+                    Row::Frozen(row) => rows.frozen.push(*row),
                 }
             }
         }
-        if !found.is_empty() {
-            return Ok((State::Fired, found, None));
+        if !rows.found.is_empty() {
+            return Ok((State::Fired, rows, None));
         }
-        if frozen > 0 {
-            let detail = format!("{frozen} with too little data to go by");
-            return Ok((State::Frozen, found, Some(detail)));
+        if !rows.frozen.is_empty() {
+            let detail = format!("{} with too little data to go by", rows.frozen.len());
+            return Ok((State::Frozen, rows, Some(detail)));
         }
         if learning > 0 {
             let detail = format!(
                 "{learning} with less than {} buckets of history",
                 self.file.rule.min_history
             );
-            return Ok((State::Learning, found, Some(detail)));
+            return Ok((State::Learning, rows, Some(detail)));
         }
         let gap = match &self.coverage {
             Some(coverage) => {
@@ -237,7 +255,7 @@ impl<'a> Prepared<'a> {
         } else {
             State::Clear
         };
-        Ok((state, found, gap))
+        Ok((state, rows, gap))
     }
 
     /// A row as a finding, unless nothing can be said of its entity.
@@ -248,10 +266,12 @@ impl<'a> Prepared<'a> {
         if rule.min_history > 0 && history.unwrap_or(0) < rule.min_history {
             return Ok(Row::Learning);
         }
-        if rule.kind == RuleKind::Slo && columns.get(FROZEN) == Some(&Value::Bool(true)) {
-            return Ok(Row::Frozen);
-        }
-        Ok(Row::Found(Box::new(Found::new(rule, columns))))
+        let is_frozen = is_frozen(rule, &columns);
+        let row = Box::new(Found::new(rule, columns));
+        Ok(match is_frozen {
+            true => Row::Frozen(row),
+            false => Row::Found(row),
+        })
     }
 }
 
@@ -261,7 +281,19 @@ enum Row {
     /// Its entity has too little history.
     Learning,
     /// Its entity has too little data now.
-    Frozen,
+    Frozen(Box<Found>),
+}
+
+/// What a window returned: what is found, and of whom nothing can be said.
+#[derive(Debug, Default)]
+struct Rated {
+    found: Vec<Found>,
+    frozen: Vec<Found>,
+}
+
+/// Whether a row says that there is too little data to go by.
+pub(super) fn is_frozen(rule: &Rule, columns: &Map<String, Value>) -> bool {
+    rule.kind == RuleKind::Slo && columns.get(FROZEN) == Some(&Value::Bool(true))
 }
 
 impl Found {

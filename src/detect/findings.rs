@@ -229,7 +229,7 @@ fn is_same(rule: &Rule, known: &Episode, now: &Episode) -> bool {
 
 /// Equality but for whether it goes on, and for the last digits of fractions: these depend on the order in which rows
 /// were added up.
-fn alike(a: &Episode, b: &Episode) -> bool {
+pub(super) fn alike(a: &Episode, b: &Episode) -> bool {
     let numbers = |a: Option<f64>, b: Option<f64>| match (a, b) {
         (Some(a), Some(b)) => near(a, b),
         (a, b) => a == b,

@@ -1,11 +1,13 @@
 //! Runs rules over windows of event time.
 //!
 //! [`Prepared`] is a rule over the tables of one context, [`Evaluated`] what came of one window. [`run_cases`] does
-//! that for the inline tests of rule files. [`run`] evaluates many rules over many windows of a store, [`episodes`] makes
+//! that for the inline tests of rule files, [`run_derived`] for those that follow from them. [`run`] evaluates many rules over many windows of a store, [`episodes`] makes
 //! one finding of consecutive windows, and what came of it is kept in one commit.
 
+mod budget;
 mod case;
 mod correlate;
+mod derived;
 mod emptiness;
 mod episode;
 mod evaluate;
@@ -16,6 +18,8 @@ mod json;
 mod labels;
 mod late;
 mod monotone;
+#[cfg(test)]
+mod null_data;
 mod ready;
 mod record;
 mod run;
@@ -27,9 +31,12 @@ mod status;
 mod stored;
 mod tune;
 mod values;
+mod watermark;
 mod why;
 
+pub use budget::Budget;
 pub use case::{CaseResult, run_cases};
+pub use derived::{DerivedResult, run_derived};
 pub use episode::{Episode, episodes};
 pub use evaluate::{Evaluated, Found, Prepared, Window};
 pub use exceptions::{Excepted, check as check_exceptions};
@@ -44,4 +51,5 @@ pub use source::Needs;
 pub use status::{RuleStatus, history, status};
 pub use tune::{Known, Proposal, Trial, Tuning, known, tunable};
 pub use values::{between, number, value_of};
+pub use watermark::{Source, Sources, heartbeat};
 pub use why::{Answer, Question, Step, WhyNot, why_not};

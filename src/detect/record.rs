@@ -72,13 +72,13 @@ impl Circumstances<'_> {
                 window,
                 state,
                 found,
+                frozen,
                 detail,
                 elapsed,
             } = entry.evaluated;
-            let returned = (!found.is_empty()).then(|| {
-                let columns = found
-                    .iter()
-                    .map(|found| Value::Object(found.columns.clone()));
+            let told = || found.iter().chain(frozen);
+            let returned = told().next().map(|_| {
+                let columns = told().map(|found| Value::Object(found.columns.clone()));
                 Value::Array(columns.collect()).to_string()
             });
             rows.append(&Evaluation {

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use datafusion::prelude::SessionContext;
 
+use super::budget::{Budget, Meter};
 use super::correlate::{self, Standing};
 use super::episode::{Episode, episodes};
-use super::evaluate::{Evaluated, Prepared, Window, first_table, params_json};
+use super::evaluate::{Evaluated, Prepared, Window, failed, first_table, params_json};
 use super::exceptions::Excepted;
 use super::findings::Change;
 use super::late::{Arrivals, Grid, Touched};
@@ -21,6 +22,7 @@ use super::settle::settle;
 use super::signals::{Fresh, Left};
 use super::source::{Extents, Needs};
 use super::stored::Progress;
+use super::watermark::{Source, Sources};
 use crate::catalog::{Correlation, ParamValue, Rule, RuleFile, Span, State, register_views, views};
 use crate::error::Result;
 use crate::parallel::in_parallel;
@@ -57,14 +59,21 @@ pub struct RunOptions {
     pub is_complete: bool,
     /// No row from before this time will come any more, even if there is none after it: windows close up to it.
     pub closed_until: Option<i64>,
+    /// Where a rule begins that never ran: windows that end by then are none of its own. With the first event unless
+    /// given.
+    pub begin: Option<i64>,
     /// How long after its time a row is still expected, where a rule does not say.
     pub lateness: Span,
+    /// How long a silent source is waited for, in event time.
+    pub idle_after: Span,
     /// How far back rows that come later still change what was found, where a rule does not say.
     pub late_horizon: Span,
     /// How much of what was missed is made good; the rest is a gap.
     pub max_catchup: Span,
     /// Subjects that nobody is told of.
     pub exceptions: Vec<Excepted>,
+    /// What a rule may use, where it does not say.
+    pub budget: Budget,
 }
 
 impl Default for RunOptions {
@@ -78,10 +87,13 @@ impl Default for RunOptions {
             dry_run: false,
             is_complete: false,
             closed_until: None,
+            begin: None,
             lateness: Span::minutes(15),
+            idle_after: Span::hours(1),
             late_horizon: Span::hours(24),
             max_catchup: Span::hours(30 * 24),
             exceptions: Vec::new(),
+            budget: Budget::default(),
         }
     }
 }
@@ -166,8 +178,18 @@ pub fn run<'a>(
     let context = runtime.block_on(context_of(store))?;
     let sources = rules.iter().filter_map(|file| first_table(&file.rule));
     let heard = rules.iter().flat_map(|file| &file.signals);
+    let extents = Extents::of(store, sources)?;
+    let sources = match (options.is_complete, extents.last()) {
+        // A source that is idle is waited for by nobody.
+        (false, Some(last)) => {
+            let since = last - 2 * options.idle_after.0;
+            runtime.block_on(Sources::of(store, &context, Some(since)))?
+        }
+        _ => Sources::default(),
+    };
     let run = Run {
-        extents: Extents::of(store, sources)?,
+        extents,
+        sources,
         arrivals: Arrivals::default(),
         context,
         store,
@@ -231,6 +253,8 @@ struct Run<'r> {
     context: SessionContext,
     options: &'r RunOptions,
     extents: Extents,
+    /// How far each has come, where that matters.
+    sources: Sources,
     arrivals: Arrivals,
     /// The rules that correlations of the run look for.
     heard: HashSet<&'r str>,
@@ -304,6 +328,7 @@ struct Job<'a> {
     closed: i64,
     /// How many of the windows are evaluated because rows came late.
     again: usize,
+    budget: Budget,
     gaps: Vec<Gap>,
     evaluated: Vec<Evaluated>,
     elapsed: Duration,
@@ -328,6 +353,7 @@ impl<'a> Job<'a> {
             next,
             closed: i64::MIN,
             again: 0,
+            budget: Budget::default(),
             gaps: Vec::new(),
             evaluated: Vec::new(),
             elapsed: Duration::ZERO,
@@ -343,11 +369,13 @@ impl<'a> Job<'a> {
         // A time that somebody vouches for is as good as an event.
         let extent =
             extent.map(|(first, last)| (first, last.max(options.closed_until.unwrap_or(last))));
+        let heartbeat = run.sources.last_heartbeat();
+        let extent = extent.map(|(first, last)| (first, last.max(heartbeat.unwrap_or(last))));
         let last_event = extent.map(|(_, last)| last);
         let overrides = run.overrides(rule);
         let prepared = Prepared::new(&run.context, file, &overrides, last_event).await;
         let (mut needs, mut next, mut early) = (Needs::default(), progress.clone(), false);
-        let mut margin = 0;
+        let (mut margin, mut read) = (0, Vec::new());
         if let Ok(prepared) = &prepared {
             needs = Needs::of(&run.context, prepared)?;
             let below = needs.through_views(&run.context).await?;
@@ -356,6 +384,7 @@ impl<'a> Job<'a> {
                     next.versions.insert(*table, version);
                 }
             }
+            read.extend(below.tables.into_keys());
             margin = needs.margin();
             early = Early::of(&run.context, prepared)? == Early::Yes;
         }
@@ -364,6 +393,7 @@ impl<'a> Job<'a> {
             prepared: prepared.map_err(|error| format!("{error:#}")),
             needs,
             last_event,
+            budget: options.budget.of(rule),
             ..Job::begun(file, overrides, progress, next)
         };
         let lateness = match options.is_complete {
@@ -372,7 +402,11 @@ impl<'a> Job<'a> {
         };
         if let Some((_, last)) = extent {
             let vouched = options.closed_until.unwrap_or(i64::MIN);
-            job.closed = job.floor((last - lateness).max(vouched));
+            let slowest = run.sources.slowest(&read, last, options.idle_after);
+            let reached = slowest.map_or(last, Source::reached);
+            job.closed = job.floor((reached - lateness).max(vouched));
+            // What has closed stays so when a source that was idle comes back.
+            job.closed = job.closed.max(job.progress.last.unwrap_or(i64::MIN));
         }
         let horizon = rule.late_horizon.unwrap_or(options.late_horizon);
         let touched = match (options.range, extent, job.progress.last) {
@@ -404,13 +438,15 @@ impl<'a> Job<'a> {
         if let Some(closed) = standing.closed {
             job.closed = job.floor(closed);
         }
+        let horizon = Span(correlate::horizon(file, options.late_horizon.0));
         let touched = match options.range {
             Range::SinceLast => {
-                correlate::touched(&run.context, file, fresh, &job.progress, &standing).await?
+                let progress = &job.progress;
+                correlate::touched(&run.context, file, fresh, progress, &standing, horizon.0)
+                    .await?
             }
             _ => Touched::default(),
         };
-        let horizon = Span(correlate::horizon(file, options.late_horizon.0));
         job.choose(options, standing.extent, early, horizon, touched);
         let ends = std::mem::take(&mut job.ends);
         let evaluated = correlate::evaluate(
@@ -499,7 +535,10 @@ impl<'a> Job<'a> {
                 late_dropped: std::mem::take(&mut dropped),
             }));
         }
-        let mut after = self.progress.last.unwrap_or(first_event);
+        let begin = options
+            .begin
+            .map_or(first_event, |begin| begin.max(first_event));
+        let mut after = self.progress.last.unwrap_or(begin);
         let oldest = floor(self.closed.saturating_sub(options.max_catchup.0));
         if self.progress.last.is_some_and(|last| last < oldest) {
             self.gaps.push(Gap {
@@ -515,8 +554,9 @@ impl<'a> Job<'a> {
             self.closed
         };
         ends.extend(ends_between(every, after, until));
-        self.ends = ends.into_iter().collect();
-        let reached = self.closed.max(floor(first_event));
+        let is_own = |end: &i64| options.begin.is_none_or(|begin| *end > begin);
+        self.ends = ends.into_iter().filter(is_own).collect();
+        let reached = self.closed.max(floor(begin));
         self.next.last = self.progress.last.max(Some(reached));
         self.next.first = Some(
             self.progress
@@ -573,18 +613,38 @@ impl<'a> Job<'a> {
             self.evaluated.extend(ends.iter().map(failed));
             return Ok(());
         }
+        let meter = Meter::start(self.budget);
         match shared {
-            Some(context) => self.evaluate_in(context, &ends).await,
-            None => self.evaluate_alone(store, &ends, memory).await,
+            Some(context) => self.evaluate_in(context, &ends, &meter).await,
+            None => self.evaluate_alone(store, &ends, memory, &meter).await,
         }
     }
 
-    async fn evaluate_in(&mut self, context: &SessionContext, ends: &[i64]) -> Result<()> {
-        let prepared = Prepared::new(context, self.file, &self.overrides, self.last_event).await?;
-        for end in ends {
-            self.evaluated.push(prepared.evaluate(*end).await);
-        }
+    async fn evaluate_in(
+        &mut self,
+        context: &SessionContext,
+        ends: &[i64],
+        meter: &Meter,
+    ) -> Result<()> {
+        let context = self.budget.context(context)?;
+        let prepared = Prepared::new(&context, self.file, &self.overrides, self.last_event).await?;
+        self.go_through(&prepared, ends, meter).await;
         Ok(())
+    }
+
+    /// Evaluates windows up to the first that fails: those after it are for the next run.
+    async fn go_through(&mut self, prepared: &Prepared<'_>, ends: &[i64], meter: &Meter) {
+        for end in ends {
+            if self.has_failed() {
+                return;
+            }
+            self.evaluated.push(meter.evaluate(prepared, *end).await);
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        let last = self.evaluated.last();
+        last.is_some_and(|last| last.state == State::Error)
     }
 
     /// Evaluates instants in order: from memory when their rows fit, else half by half, at last from the store.
@@ -593,7 +653,11 @@ impl<'a> Job<'a> {
         store: &SessionContext,
         ends: &[i64],
         memory: u64,
+        meter: &Meter,
     ) -> Result<()> {
+        if self.has_failed() {
+            return Ok(());
+        }
         let (Some(first), Some(last)) = (ends.first(), ends.last()) else {
             return Ok(());
         };
@@ -603,19 +667,17 @@ impl<'a> Job<'a> {
             end: *last,
         };
         if let Some(context) = self.needs.load(store, range, memory).await? {
-            return self.evaluate_in(&context, ends).await;
+            return self.evaluate_in(&context, ends, meter).await;
         }
         // Halves read their reach twice: worth it only while that is the smaller part.
         if last - first > reach {
             let (early, late) = ends.split_at(ends.len() / 2);
-            Box::pin(self.evaluate_alone(store, early, memory)).await?;
-            return Box::pin(self.evaluate_alone(store, late, memory)).await;
+            Box::pin(self.evaluate_alone(store, early, memory, meter)).await?;
+            return Box::pin(self.evaluate_alone(store, late, memory, meter)).await;
         }
-        if let Ok(prepared) = &self.prepared {
-            for end in ends {
-                self.evaluated.push(prepared.evaluate(*end).await);
-            }
-        }
+        let context = self.budget.context(store)?;
+        let prepared = Prepared::new(&context, self.file, &self.overrides, self.last_event).await?;
+        self.go_through(&prepared, ends, meter).await;
         Ok(())
     }
 
@@ -638,7 +700,7 @@ impl<'a> Job<'a> {
                 &run.options.exceptions,
             )),
         };
-        // A failed window is not an evaluation: it must be tried again, so nothing is stored from the first one on.
+        // A failed window must be tried again: it is stored as an error, and the next run begins with it.
         if let Some(failed) = self.evaluated.iter().position(|e| e.state == State::Error) {
             let first = self.evaluated[failed].window.end;
             let before = first - rule.every.0;
@@ -650,8 +712,8 @@ impl<'a> Job<'a> {
                     self.next = self.progress.clone();
                 }
                 last => {
-                    self.evaluated.truncate(failed);
-                    self.next.last = match self.evaluated.is_empty() && last.is_none() {
+                    self.evaluated.truncate(failed + 1);
+                    self.next.last = match failed == 0 && last.is_none() {
                         true => None,
                         false => last.max(self.next.last.map(|next| next.min(before))),
                     };
@@ -716,20 +778,6 @@ impl<'a> Job<'a> {
             record,
             left,
         })
-    }
-}
-
-/// A window that could not be evaluated.
-fn failed(rule: &Rule, end: i64, error: &str) -> Evaluated {
-    Evaluated {
-        window: Window {
-            start: end - rule.window.0,
-            end,
-        },
-        state: State::Error,
-        found: Vec::new(),
-        detail: Some(error.to_string()),
-        elapsed: Duration::ZERO,
     }
 }
 

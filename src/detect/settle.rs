@@ -2,7 +2,7 @@
 
 use datafusion::prelude::SessionContext;
 
-use super::episode::{Episode, Fold};
+use super::episode::{Episode, Fold, Seen};
 use super::evaluate::{Evaluated, Found};
 use super::exceptions::Excepted;
 use super::findings::{Change, Finding, changes, same_rows};
@@ -47,7 +47,7 @@ pub(super) async fn settle<'e>(
         let mut fold = Fold::new(rule, Vec::new());
         for window in evaluated {
             let is_closed = window.window.end <= closed;
-            fold.push(window.window, window.state, &window.found, is_closed);
+            fold.push(&Seen::of(window), is_closed);
         }
         let episodes = fold.finish();
         return Ok(Settled {
@@ -108,7 +108,7 @@ pub(super) async fn settle<'e>(
             (_, Some(window)) => {
                 windows.remove(&window.window.end);
                 let is_closed = window.window.end <= closed;
-                fold.push(window.window, window.state, &window.found, is_closed);
+                fold.push(&Seen::of(window), is_closed);
                 now.next();
             }
             (Some(end), None) => push_stored(&mut fold, windows.remove(&end)),
@@ -133,7 +133,7 @@ const FOREVER: i64 = 7_258_118_400_000_000;
 
 fn push_stored(fold: &mut Fold<'_>, window: Option<StoredWindow>) {
     if let Some(window) = window {
-        fold.push(window.window, window.state, &window.found, !window.is_early);
+        fold.push(&window.seen(), !window.is_early);
     }
 }
 
@@ -146,7 +146,9 @@ fn going(findings: &[Finding]) -> Vec<Episode> {
 
 /// Whether a window gave what it gave before.
 fn is_same(known: &StoredWindow, now: &Evaluated) -> bool {
-    known.state == now.state && same_answer(&known.found, &now.found)
+    known.state == now.state
+        && same_answer(&known.found, &now.found)
+        && same_answer(&known.frozen, &now.frozen)
 }
 
 /// Whether two windows gave the same rows, in whatever order.

@@ -242,9 +242,10 @@ impl Needs {
 }
 
 /// The columns by which two rows are known to be the same record.
-fn identity(table: Table) -> &'static [&'static str] {
+pub(super) fn identity(table: Table) -> &'static [&'static str] {
     match table {
         Table::Calls | Table::Audit => &["event_id", "source_format"],
+        Table::Content => &["event_id", "source_format", "direction", "seq"],
         _ => &[],
     }
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use datafusion::prelude::SessionContext;
 use serde_json::{Map, Value};
 
-use super::episode::Episode;
-use super::evaluate::{Evaluated, Found, Window};
+use super::episode::{Episode, Seen};
+use super::evaluate::{Evaluated, Found, Window, is_frozen};
 use super::findings::Finding;
 use super::json;
 use super::late::Versions;
@@ -108,6 +108,8 @@ pub(super) struct StoredWindow {
     pub(super) state: State,
     /// What was found.
     pub(super) found: Vec<Found>,
+    /// Of whom it says nothing.
+    pub(super) frozen: Vec<Found>,
     /// Whether rows of its time were still expected.
     pub(super) is_early: bool,
 }
@@ -121,7 +123,18 @@ impl StoredWindow {
             run: i64::MAX,
             state: evaluated.state,
             found: evaluated.found.clone(),
+            frozen: evaluated.frozen.clone(),
             is_early: false,
+        }
+    }
+
+    /// What it came to.
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen {
+            window: self.window,
+            state: self.state,
+            found: &self.found,
+            frozen: &self.frozen,
         }
     }
 }
@@ -204,15 +217,20 @@ async fn evaluations(
             .as_str()
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default();
+        let (frozen, returned): (Vec<_>, Vec<_>) = returned
+            .into_iter()
+            .partition(|columns| is_frozen(rule, columns));
+        let rows = |rows: Vec<Map<String, Value>>| -> Vec<Found> {
+            let rows = rows.into_iter();
+            rows.map(|columns| Found::new(rule, columns)).collect()
+        };
         let stored = StoredWindow {
             window: Window { start, end },
             revision: row["revision"].as_i64().unwrap_or(1),
             run: row["run"].as_i64().unwrap_or(0),
             state: State::from_name(state).unwrap_or(State::Error),
-            found: returned
-                .into_iter()
-                .map(|columns| Found::new(rule, columns))
-                .collect(),
+            found: rows(returned),
+            frozen: rows(frozen),
             is_early: row["is_early"].as_bool().unwrap_or(false),
         };
         windows.push(stored);

@@ -94,3 +94,38 @@ fn a_burning_budget_is_a_finding_and_thin_data_ends_none() {
         outcome.states
     );
 }
+
+#[test]
+fn what_is_frozen_stays_open_while_others_end() {
+    let pack = shipped("slo-burn-rate");
+    let store = TestStore::new();
+    // Two deployments, a call a minute each for two days, and failures of both in the last half hour.
+    let of = |first: usize, minutes: std::ops::Range<i64>, model: &'static str| -> Vec<Row> {
+        let rows = minutes.enumerate();
+        rows.map(|(n, minute)| (first + n, minute, "x", model))
+            .collect()
+    };
+    store.commit(&of(0, 10_000..12_880, "one"));
+    store.commit(&of(10_000, 10_000..12_880, "two"));
+    store.commit_failures(&of(20_000, 12_850..12_880, "one"));
+    store.commit_failures(&of(30_000, 12_850..12_880, "two"));
+    let since = |minute: i64| RunOptions {
+        begin: Some(minute * MINUTE),
+        ..complete()
+    };
+    store.run(&pack, &since(12_860));
+    let open = "SELECT entity FROM findings_now WHERE status = 'open'";
+    assert_eq!(
+        store.query(open),
+        ["{\"deployment\":\"one\"}", "{\"deployment\":\"two\"}"]
+    );
+    // The log of one stops; the other answers again, until no pair of windows burns and an hour more.
+    store.commit(&of(40_000, 12_880..13_400, "two"));
+    store.run(&pack, &since(12_860));
+    assert_eq!(store.query(open), ["{\"deployment\":\"one\"}"]);
+    let told =
+        store.query("SELECT event FROM findings WHERE entity LIKE '%one%' AND event = 'resolved'");
+    assert_eq!(told, [""; 0]);
+    let frozen = store.query("SELECT count(*) > 0 FROM evaluations WHERE state = 'frozen'");
+    assert_eq!(frozen, ["true"]);
+}

@@ -539,6 +539,79 @@ fn a_signal_that_is_taken_back_takes_the_correlation_back() {
 }
 
 #[test]
+fn a_signal_in_a_new_version_is_heard_anew_within_the_horizon() {
+    let keys = format!("{SIGNALS}\nsignals_required = 3\nwithin = \"10m\"\nby = [\"caller\"]");
+    let version = |number: usize, model: &str| {
+        let text = signal("two", model, "").1;
+        let text = text.replace("version = 1", &format!("version = {number}"));
+        let files = [
+            signal("one", "one", ""),
+            (PathBuf::from("two.sql"), Cow::Owned(text)),
+            signal("three", "three", ""),
+            correlation(&keys, ""),
+        ];
+        Pack::from_files(files.into_iter())
+    };
+    let store = TestStore::new();
+    // Two days ago, and today: `x` has the second signal as it was, `y` as it will be.
+    let day = |first: usize, minute: i64| {
+        [
+            (first, minute, "x", "one"),
+            (first + 1, minute + 4, "x", "two"),
+            (first + 2, minute + 8, "x", "three"),
+            (first + 3, minute, "y", "one"),
+            (first + 4, minute + 4, "y", "other"),
+            (first + 5, minute + 8, "y", "three"),
+        ]
+    };
+    store.commit(&day(10, 600));
+    store.commit(&day(20, 600 + 2 * 1_440));
+    store.commit(&[tick(9, 700 + 2 * 1_440)]);
+    let found = |store: &TestStore| {
+        store.query("SELECT entity, window_start FROM findings_now WHERE rule_id = 'together'")
+    };
+    store.run(&version(1, "two"), &complete());
+    let (old, new) = ("1970-01-01T09:4", "1970-01-03T09:4");
+    let is = |lines: &[String], wanted: &[(&str, &str)]| {
+        let mut wanted = wanted.iter();
+        let is_one = |line: &String| {
+            let next = wanted.next();
+            next.is_some_and(|(who, when)| line.contains(who) && line.contains(when))
+        };
+        assert!(
+            lines.iter().all(is_one) && wanted.next().is_none(),
+            "{lines:?}"
+        );
+    };
+    is(&found(&store), &[("x", old), ("x", new)]);
+    // What was found of a day and more ago stays as it was told.
+    store.run(&version(2, "other"), &complete());
+    let lines = found(&store);
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("\"x\"") && line.contains(old)),
+        "{lines:?}"
+    );
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.contains("\"x\"") && line.contains(new)),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("\"y\"") && line.contains(new)),
+        "{lines:?}"
+    );
+    let before = store.query("SELECT count(*) FROM evaluations WHERE rule_id = 'together'");
+    store.run(&version(2, "other"), &complete());
+    let after = store.query("SELECT count(*) FROM evaluations WHERE rule_id = 'together'");
+    assert_eq!(before, after);
+}
+
+#[test]
 fn a_correlation_that_runs_later_than_its_signals_misses_nothing() {
     let pack = three_in_ten();
     let signals: Vec<_> = pack

@@ -2,6 +2,7 @@
 
 mod absence;
 mod backtest;
+mod budgets;
 mod cli;
 mod correlation;
 mod docs;
@@ -11,8 +12,10 @@ mod ingest;
 mod noise;
 mod repl;
 mod rules;
+mod runners;
 mod runs;
 mod slt;
+mod sources;
 mod store;
 mod tune;
 mod why;

@@ -25,6 +25,9 @@
 -- needs_approval = { default = [], doc = "names of tools that only run with approval" }
 -- approval_key = { default = "tool.approval", doc = "attribute of a tool's run that holds the approval" }
 -- approved_values = { default = ["approved", "granted", "true", "yes"], doc = "its values that mean approval, lower case" }
+--
+-- [exempt]
+-- rename = "the tool is one of those that need approval, which a parameter lists"
 -- ///
 WITH records AS (
     -- In a CASE, so that no other record is parsed: the optimiser may move parsing below the filter.

@@ -27,6 +27,9 @@
 -- required_accounts = { default = [], doc = "accounts, subscriptions or projects that must use a guardrail" }
 -- required_models = { default = [], doc = "models that must be called with a guardrail" }
 -- required_callers = { default = [], doc = "callers that must use a guardrail" }
+--
+-- [exempt]
+-- rename = "the models that must be guarded are listed by a parameter"
 -- ///
 WITH answered AS (
     SELECT

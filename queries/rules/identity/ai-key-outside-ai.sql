@@ -24,6 +24,9 @@
 -- [params]
 -- ai_principals = { default = [], doc = "names of users, roles and service accounts that only AI services should see" }
 -- ai_services = { default = ["bedrock.amazonaws.com", "bedrock-runtime.amazonaws.com", "bedrock-agent.amazonaws.com", "bedrock-agentcore.amazonaws.com", "bedrock-mantle.amazonaws.com", "microsoft.cognitiveservices", "microsoft.machinelearningservices", "microsoft.search", "aiplatform.googleapis.com", "generativelanguage.googleapis.com", "modelarmor.googleapis.com", "discoveryengine.googleapis.com", "dialogflow.googleapis.com", "openai", "anthropic", "litellm"], doc = "services that such a key may use, lower case" }
+--
+-- [exempt]
+-- rename = "a key is one for AI alone when a parameter lists its principal"
 -- ///
 SELECT
     coalesce(credential_id, caller) AS credential,

@@ -22,6 +22,9 @@
 --
 -- [params]
 -- enforced_resources = { default = [], doc = "resource ids, lower case, on which keys are forbidden" }
+--
+-- [exempt]
+-- rename = "the resources that want managed identities are listed by a parameter"
 -- ///
 SELECT
     lower(cloud_resource_id) AS cloud_resource_id,

@@ -23,6 +23,9 @@
 --
 -- [params]
 -- lock = { default = [], doc = "approved values as deployment/kind=value, kind being version, hash or signer; several values of a kind are all approved" }
+--
+-- [exempt]
+-- rename = "what a deployment should serve is locked under its name by a parameter"
 -- ///
 WITH records AS (
     -- In a CASE, so that only records of locked deployments are parsed: the optimiser may move parsing below the filter.

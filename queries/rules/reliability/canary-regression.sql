@@ -28,6 +28,10 @@
 -- max_error_ratio = { default = 2.0, min = 1.0, doc = "times the stable error rate above which a minute is failing" }
 -- failing_minutes = { default = 3, min = 1, max = 10, doc = "failing minutes in a row" }
 -- min_errors = { default = 5, min = 1, doc = "errors of the canary in a minute that counts for errors" }
+--
+-- [exempt]
+-- half_step = "counts whole minutes by the clock: half a minute later the same calls make one whole minute less"
+-- edge = "counts whole minutes by the clock: half a minute later the same calls make one whole minute less"
 -- ///
 WITH requests AS (
     SELECT

@@ -17,13 +17,14 @@ use serde_json::Value;
 
 use super::pack::{self, RuleFiles};
 use super::run::{parse_time, selected};
-use super::{CLEAR, FAILED, FOUND, Global, size};
+use super::{CLEAR, FAILED, FOUND, Global};
 use crate::catalog::{Pack, Param, RuleFile};
 use crate::detect::{
     Episode, Label, Range, RuleOutcome, RunOptions, Score, read_labels, run as run_rules, value_of,
 };
 use crate::error::Error;
 use crate::output::{self, bar, table};
+use crate::size;
 use crate::store::Store;
 use suggest::Tried;
 

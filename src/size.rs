@@ -4,7 +4,7 @@
 ///
 /// # Errors
 /// When it is no such size, or does not fit in memory's address space.
-pub(super) fn parse(text: &str) -> Result<usize, String> {
+pub(crate) fn parse(text: &str) -> Result<usize, String> {
     let wrong = || "expected a size such as 512MB, 1GiB or 2g".to_string();
     let text = text.trim();
     let digits = text
