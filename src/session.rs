@@ -3,6 +3,7 @@
 //! Tables of a store are registered by the store; what a statement may do is decided where it is run.
 
 mod files;
+mod memory;
 mod shared;
 mod spill;
 mod windows;
@@ -10,7 +11,7 @@ mod windows;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::optimizer::{Optimizer, OptimizerRule};
@@ -74,7 +75,7 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
     let spill = spill::SpillFolder::create(options.spill_parent.as_deref())?;
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(TrackConsumersPool::new(
-            FairSpillPool::new(options.memory_limit),
+            memory::SparePool::new(options.memory_limit),
             NAMED_CONSUMERS,
         )))
         .with_disk_manager_builder(spill.disk_manager())
@@ -99,10 +100,14 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
         .with_physical_optimizer_rules(optimizer.rules);
     if options.share_parts {
         let mut rules = Optimizer::new().rules;
-        let prunes_columns =
-            |rule: &Arc<dyn OptimizerRule + Send + Sync>| rule.name() == "optimize_projections";
-        let before = rules.iter().position(prunes_columns).unwrap_or(rules.len());
-        rules.insert(before, Arc::new(shared::KeepAlike));
+        let names_expressions = |rule: &Arc<dyn OptimizerRule + Send + Sync>| {
+            rule.name() == "common_sub_expression_eliminate"
+        };
+        let before = rules
+            .iter()
+            .position(names_expressions)
+            .unwrap_or(rules.len());
+        rules.insert(before, Arc::new(shared::KeepAlike::default()));
         state = state
             .with_optimizer_rules(rules)
             .with_query_planner(Arc::new(shared::Planner));

@@ -2,8 +2,8 @@
 //!
 //! DataFusion sorts all columns by the partition key and the order key before it calls a window function. Rows of logs
 //! come nearly in order already, and a partition key has few values: telling rows apart by hash and sorting only what
-//! is out of order within a group costs a fraction of that. [`GroupWindows`] plans the functions of this project so;
-//! everything else keeps its plan.
+//! is out of order within a group costs a fraction of that. [`GroupWindows`] plans functions so that read frames and cannot
+//! stream, as those of this project; everything else keeps its plan.
 
 mod grouped;
 

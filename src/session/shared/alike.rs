@@ -1,13 +1,16 @@
 //! Keeps parts of a query alike that are written alike.
 //!
 //! Of a CTE, each place that names it reads only the columns it needs, so that the plans of two places differ and neither
-//! can use the rows of the other. An aggregate that a query has several times, filters and all, is fenced in here: it keeps
-//! its columns in every place. Filters have been pushed into it by then; where they differ, so do the parts.
+//! can use the rows of the other. An aggregate or a window that a query has several times, filters and all, is fenced in
+//! here: it keeps its columns, and what is planned for one place is the plan of all. Filters have been pushed into it by
+//! then; where they differ, so do the parts.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -23,9 +26,13 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
-/// Fences in aggregates that a query has several times. Has to come after filters and before columns are pushed down.
-#[derive(Debug)]
-pub(in crate::session) struct KeepAlike;
+/// Fences in aggregates and windows that a query has several times. Has to come after filters are pushed down, and before
+/// expressions are given names and columns are left out.
+#[derive(Debug, Default)]
+pub(in crate::session) struct KeepAlike {
+    /// How many parts were fenced in so far.
+    fenced: AtomicUsize,
+}
 
 impl OptimizerRule for KeepAlike {
     fn name(&self) -> &'static str {
@@ -40,7 +47,7 @@ impl OptimizerRule for KeepAlike {
         let mut places: HashMap<&LogicalPlan, usize> = HashMap::new();
         plan.apply(|part| {
             Ok(match part {
-                LogicalPlan::Aggregate(_) if !is_volatile(part)? => {
+                LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) if !is_volatile(part)? => {
                     *places.entry(part).or_default() += 1;
                     TreeNodeRecursion::Continue
                 }
@@ -55,9 +62,15 @@ impl OptimizerRule for KeepAlike {
             return Ok(Transformed::no(plan));
         }
         let alike: Vec<LogicalPlan> = places.into_keys().cloned().collect();
+        let fenced = self.fenced.fetch_add(alike.len(), Relaxed);
         plan.transform_down(|part| match part {
-            LogicalPlan::Aggregate(_) if alike.contains(&part) => {
-                let node = Arc::new(Fence { input: part });
+            LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) if alike.contains(&part) => {
+                let place = alike.iter().position(|other| *other == part);
+                let number = fenced + place.unwrap_or_default();
+                let node = Arc::new(Fence {
+                    number,
+                    input: part,
+                });
                 let fenced = LogicalPlan::Extension(Extension { node });
                 Ok(Transformed::new(fenced, true, TreeNodeRecursion::Jump))
             }
@@ -81,6 +94,8 @@ fn is_fence(node: &dyn UserDefinedLogicalNode) -> bool {
 /// What is beneath keeps all its columns.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Fence {
+    /// Which part it is; the same in all its places.
+    number: usize,
     input: LogicalPlan,
 }
 
@@ -113,13 +128,16 @@ impl UserDefinedLogicalNodeCore for Fence {
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         match inputs.into_iter().next() {
-            Some(input) => Ok(Fence { input }),
+            Some(input) => Ok(Fence {
+                number: self.number,
+                input,
+            }),
             None => internal_err!("a shared part without an input"),
         }
     }
 }
 
-/// Plans as DataFusion does; a fence leaves nothing behind.
+/// Plans as DataFusion does. Of a fence, the plan of its first place is left.
 #[derive(Debug)]
 pub(in crate::session) struct Planner;
 
@@ -130,13 +148,15 @@ impl QueryPlanner for Planner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Fences)])
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Fences::default())])
             .create_physical_plan(plan, session)
             .await
     }
 }
 
-struct Fences;
+/// The plans of one query's parts, by their numbers.
+#[derive(Default)]
+struct Fences(Mutex<HashMap<usize, Arc<dyn ExecutionPlan>>>);
 
 #[async_trait]
 impl ExtensionPlanner for Fences {
@@ -149,7 +169,14 @@ impl ExtensionPlanner for Fences {
         _session: &dyn Session,
         _context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let input = physical_inputs.first();
-        Ok(input.filter(|_| is_fence(node)).map(Arc::clone))
+        let fence = node.as_any().downcast_ref::<Fence>();
+        Ok(fence.zip(physical_inputs.first()).map(|(fence, input)| {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(
+                known
+                    .entry(fence.number)
+                    .or_insert_with(|| Arc::clone(input)),
+            )
+        }))
     }
 }

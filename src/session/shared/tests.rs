@@ -80,6 +80,16 @@ async fn places_that_read_other_columns_share_all_the_same() {
 }
 
 #[tokio::test]
+async fn windows_are_shared_with_what_is_computed_in_them() {
+    let sql = "WITH n AS (SELECT value, abs(value - 500) + abs(value - 500) * 2 AS m, \
+            last_value(abs(value - 500)) OVER (PARTITION BY value % 3 ORDER BY value ROWS BETWEEN 2 PRECEDING AND 2 FOLLOWING) AS l \
+            FROM generate_series(1, 1000) AS s(value)) \
+        SELECT a.l, b.m FROM n a JOIN n b ON a.l = b.value";
+    let plan = plan(sql).await;
+    assert_eq!(plan.matches("LazyMemoryExec").count(), 1, "{plan}");
+}
+
+#[tokio::test]
 async fn places_with_filters_of_their_own_read_less_and_share_nothing() {
     let sql = "WITH n AS (SELECT value % 10 AS k, count(*) AS n FROM generate_series(1, 1000) AS s(value) GROUP BY 1) \
         SELECT * FROM n l, n r WHERE l.k = 3 AND r.k = 4";
