@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -45,16 +46,18 @@ impl Budget {
         }
     }
 
-    /// The same tables with memory of its own. What can go on from the disk does, as long as there is time; what cannot
-    /// is stopped.
+    /// The same tables with memory of its own. Nothing goes on from the disk: a rule that would fill it is as bad for the
+    /// others as one that takes their memory.
     ///
     /// # Errors
     /// When the runtime cannot be made.
     pub(super) fn context(self, context: &SessionContext) -> Result<SessionContext> {
         let pool = GreedyMemoryPool::new(usize::try_from(self.memory).unwrap_or(usize::MAX));
         let pool = Arc::new(TrackConsumersPool::new(pool, NAMED_CONSUMERS));
+        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
         let runtime = RuntimeEnvBuilder::from_runtime_env(&context.runtime_env())
             .with_memory_pool(pool)
+            .with_disk_manager_builder(disk)
             .build_arc()?;
         let state = SessionStateBuilder::new_from_existing(context.state())
             .with_runtime_env(runtime)

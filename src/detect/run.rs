@@ -675,9 +675,12 @@ impl<'a> Job<'a> {
             Box::pin(self.evaluate_alone(store, early, memory, meter)).await?;
             return Box::pin(self.evaluate_alone(store, late, memory, meter)).await;
         }
-        let context = self.budget.context(store)?;
-        let prepared = Prepared::new(&context, self.file, &self.overrides, self.last_event).await?;
-        self.go_through(&prepared, ends, meter).await;
+        // What does not fit the memory goes by way of the disk here, and only the time is bounded.
+        let prepared = std::mem::replace(&mut self.prepared, Err(String::new()));
+        if let Ok(prepared) = &prepared {
+            self.go_through(prepared, ends, meter).await;
+        }
+        self.prepared = prepared;
         Ok(())
     }
 
