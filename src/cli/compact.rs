@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use super::run::parse_time;
 use super::store::{Report, draw, json_text, rfc3339};
-use super::{CLEAR, FOUND, Global, size};
+use super::{CLEAR, FOUND, Global};
 use crate::catalog::Span;
 use crate::output::{self, bar};
 use crate::schema::Table;
+use crate::size;
 use crate::store::{
     CompactOptions, CompactReport, CompactTask, Store, SweepOptions, SweepReport, WriteOptions,
 };

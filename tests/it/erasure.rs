@@ -330,7 +330,7 @@ async fn after_the_grace_period_nothing_of_a_caller_is_in_any_byte() {
 
     sweep(&store, 2 * HOUR);
     for word in ["alice", "quokka"] {
-        assert_eq!(with_word(&root, word), [PathBuf::new(); 0]);
+        assert_eq!(with_word(&root, word), Vec::<PathBuf>::new());
     }
     let proof = verify(&store, &receipt).expect("looked for");
     assert!(proof.holds(), "{proof:?}");
@@ -363,7 +363,7 @@ async fn an_end_user_goes_with_the_text_of_the_calls_and_a_predicate_with_what_i
     );
     sweep(&store, 2 * HOUR);
     for word in ["eve-17", "quokka"] {
-        assert_eq!(with_word(store.root(), word), [PathBuf::new(); 0]);
+        assert_eq!(with_word(store.root(), word), Vec::<PathBuf>::new());
     }
     assert!(verify(&store, &receipt).expect("looked for").holds());
 
@@ -504,7 +504,7 @@ async fn an_erasure_killed_at_any_moment_is_all_or_nothing_and_can_be_run_again(
         sweep(&store, 48 * HOUR);
         assert_eq!(
             with_word(store.root(), "alice"),
-            [PathBuf::new(); 0],
+            Vec::<PathBuf>::new(),
             "killed at {moment}"
         );
     }
