@@ -28,6 +28,12 @@ pub enum Error {
         /// What to try.
         hint: Option<String>,
     },
+    /// Somebody else has changed the store since it was decided what to do; nothing was done.
+    #[error("{message}")]
+    Moved {
+        /// What is no longer as it was.
+        message: String,
+    },
     /// The Delta log could not be read or written.
     #[error("transaction log of table `{table}`")]
     Log {
@@ -82,12 +88,36 @@ impl Error {
             Error::Store { hint, .. } | Error::Catalog { hint, .. } | Error::Usage { hint, .. } => {
                 hint.as_deref()
             }
+            Error::Moved { .. } => Some("run it again: it is decided anew from what is there now"),
             Error::Log { .. } => Some(
                 "the log is damaged, or another program has written to it: `inferwatch store verify` says more",
             ),
-            _ => None,
+            Error::Io { .. } | Error::Query(_) => system_hint(self),
         }
     }
+}
+
+/// What to try where the system is the reason: it is found however deep it lies.
+fn system_hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    use std::io::ErrorKind;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(system) = error.downcast_ref::<std::io::Error>() {
+            let hint = match system.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                    "the disk, a quota or a limit is full: nothing of this was committed, and what the store had is as it was; \
+                     make room, then run again"
+                }
+                ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+                    "the folder cannot be written to by this user; queries need no more than to read it"
+                }
+                _ => return None,
+            };
+            return Some(hint);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 impl From<arrow::error::ArrowError> for Error {

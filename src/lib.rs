@@ -2,7 +2,8 @@
 //!
 //! Modules in reading order: [`schema`] names every column once; [`ingest`] turns provider logs into rows; [`store`]
 //! keeps them as Delta tables; [`session`] builds the context that queries run in; [`catalog`] reads versioned SQL
-//! files; [`detect`] evaluates rules over windows; [`query`] runs SQL text and explains its errors; [`suggest`]
+//! files; [`detect`] evaluates rules over windows; [`retention`] lets rows go, [`erasure`] takes
+//! out those of one caller; [`query`] runs SQL text and explains its errors; [`suggest`]
 //! finds the name that was meant; [`output`], [`config`] and [`cli`] are what a person sees.
 
 pub mod catalog;
@@ -10,12 +11,14 @@ pub mod cli;
 mod computed;
 pub mod config;
 pub mod detect;
+pub mod erasure;
 mod error;
 pub mod generate;
 pub mod ingest;
 pub mod output;
 mod parallel;
 pub mod query;
+pub mod retention;
 pub mod schema;
 pub mod session;
 mod size;

@@ -15,7 +15,7 @@ pub use cell::Micros;
 pub use tables::{
     Audit, AuditBuilder, Call, CallBuilder, Content, ContentBuilder, Evaluation, EvaluationBuilder,
     Filter, FilterBuilder, Finding, FindingBuilder, GuardrailFinding, InjectionFinding, Quarantine,
-    QuarantineBuilder,
+    QuarantineBuilder, Usage, UsageBuilder,
 };
 
 use arrow::datatypes::SchemaRef;
@@ -48,11 +48,13 @@ pub enum Table {
     Findings,
     /// Every window that was evaluated, and how it ended.
     Evaluations,
+    /// Calls by caller, model and hour, summed up.
+    Usage,
 }
 
 impl Table {
     /// Every table, in the order in which an ingest commits them.
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 8] = [
         Table::Calls,
         Table::Content,
         Table::Filters,
@@ -60,6 +62,7 @@ impl Table {
         Table::Quarantine,
         Table::Findings,
         Table::Evaluations,
+        Table::Usage,
     ];
 
     /// The name in SQL, and of the folder in the store.
@@ -72,6 +75,7 @@ impl Table {
             Table::Quarantine => "quarantine",
             Table::Findings => "findings",
             Table::Evaluations => "evaluations",
+            Table::Usage => "usage",
         }
     }
 
@@ -90,6 +94,7 @@ impl Table {
             Table::Quarantine => Quarantine::schema(),
             Table::Findings => Finding::schema(),
             Table::Evaluations => Evaluation::schema(),
+            Table::Usage => Usage::schema(),
         }
     }
 
@@ -103,6 +108,7 @@ impl Table {
             Table::Quarantine => Quarantine::DESCRIPTIONS,
             Table::Findings => Finding::DESCRIPTIONS,
             Table::Evaluations => Evaluation::DESCRIPTIONS,
+            Table::Usage => Usage::DESCRIPTIONS,
         }
     }
 
@@ -120,7 +126,7 @@ impl Table {
         match self {
             Table::Calls | Table::Content | Table::Filters => Layout::CallerModelHour,
             Table::Audit => Layout::Hour,
-            Table::Quarantine | Table::Findings | Table::Evaluations => Layout::Day,
+            Table::Quarantine | Table::Findings | Table::Evaluations | Table::Usage => Layout::Day,
         }
     }
 
@@ -154,6 +160,7 @@ impl Table {
                 "source_format",
                 "source_offset",
             ],
+            Table::Usage => &["event_time", "caller", "model"],
             Table::Quarantine => &["ingest_time"],
             Table::Findings => &["rule_id", "window_start", "window_end"],
             Table::Evaluations => &["rule_id", "window_start", "window_end"],

@@ -23,6 +23,7 @@ mod pinned;
 mod problem;
 mod rule;
 mod span;
+mod tier;
 mod view;
 
 use std::borrow::Cow;
@@ -49,6 +50,7 @@ pub use rule::{
     RuleKind, Severity, Status, Suppress,
 };
 pub use span::Span;
+pub use tier::{Tier, TierAction, TierCase};
 pub use view::{BoundedView, View, register_views, views};
 pub(crate) use view::{replace_placeholders, timestamp, typed};
 

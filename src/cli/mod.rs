@@ -4,19 +4,23 @@
 
 mod backtest;
 mod check;
+mod compact;
 mod completions;
 mod coverage;
 mod demo;
+mod erase;
 mod explain;
 mod fmt;
 mod generate;
 mod heartbeat;
+mod hold;
 mod ingest;
 mod interrupt;
 mod new;
 mod noise;
 mod pack;
 mod repl;
+mod retention;
 mod run;
 mod signatures;
 mod sql;
@@ -192,6 +196,10 @@ enum Command {
     Generate(generate::Args),
     Sql(sql::Args),
     Store(store::Args),
+    Compact(compact::Args),
+    Retention(retention::Args),
+    Hold(hold::Args),
+    Erase(erase::Args),
     Check(check::Args),
     Test(test::Args),
     Fmt(fmt::Args),
@@ -222,6 +230,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Generate(args) => generate::run(args, &cli.global),
         Command::Sql(args) => sql::run(args, &cli.global),
         Command::Store(args) => store::run(args, &cli.global),
+        Command::Compact(args) => compact::run(args, &cli.global),
+        Command::Retention(args) => retention::run(args, &cli.global),
+        Command::Hold(args) => hold::run(args, &cli.global),
+        Command::Erase(args) => erase::run(args, &cli.global),
         Command::Check(args) => check::run(args, &cli.global),
         Command::Test(args) => test::run(args, &cli.global),
         Command::Fmt(args) => fmt::run(args, &cli.global),

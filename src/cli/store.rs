@@ -12,14 +12,17 @@ use serde_json::{Value, json};
 
 use super::{CLEAR, FOUND, Global};
 use crate::output::{self, Format, table};
-use crate::store::{Store, StoreInfo, VerifyReport};
+use crate::store::{Repair, Store, StoreInfo, VerifyReport};
 
 const EXAMPLES: &str = "\
 Examples:
   What is in the store:
     inferwatch store info
   Whether every file is there and holds what the log says; exit code 1 if not:
-    inferwatch store verify --deep";
+    inferwatch store verify --deep
+  What could be done about it, and what that would cost; then do it:
+    inferwatch store repair --deep
+    inferwatch store repair --deep --apply";
 
 /// Show what is in the store, or check that it is sound
 #[derive(Debug, clap::Args)]
@@ -53,11 +56,36 @@ enum Action {
         #[arg(long, env = "INFERWATCH_STORE_FORMAT", value_name = "FORMAT")]
         format: Option<Report>,
     },
+    /// Make a damaged store usable again: say what would be done and lost, or do it
+    ///
+    /// Files that are gone or cannot be read are taken out of the log, so that queries run again; what
+    /// was in them is lost unless their logs are ingested anew from the sources. A file that is there is
+    /// moved to the store's folder `damaged`, not deleted. A damaged log is not repaired: restore
+    /// `_delta_log` from a backup.
+    Repair {
+        /// Do it
+        #[arg(
+            long,
+            env = "INFERWATCH_STORE_REPAIR_APPLY",
+            value_parser = clap::builder::FalseyValueParser::new()
+        )]
+        apply: bool,
+        /// Also decode every file
+        #[arg(
+            long,
+            env = "INFERWATCH_STORE_VERIFY_DEEP",
+            value_parser = clap::builder::FalseyValueParser::new()
+        )]
+        deep: bool,
+        /// Table or JSON; by default a table on a terminal
+        #[arg(long, env = "INFERWATCH_STORE_FORMAT", value_name = "FORMAT")]
+        format: Option<Report>,
+    },
 }
 
 /// The forms of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Report {
+pub(super) enum Report {
     /// For people
     Table,
     /// One JSON object
@@ -65,7 +93,7 @@ enum Report {
 }
 
 impl Report {
-    fn or_default(format: Option<Report>) -> Report {
+    pub(super) fn or_default(format: Option<Report>) -> Report {
         format.unwrap_or(match Format::for_stdout() {
             Format::Table => Report::Table,
             _ => Report::Json,
@@ -103,6 +131,11 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 },
             )
         }
+        Action::Repair {
+            apply,
+            deep,
+            format,
+        } => repair(&store, *apply, *deep, Report::or_default(*format))?,
     };
     for warning in store.take_warnings() {
         global.note(&format!("warning: {warning}"));
@@ -111,7 +144,86 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-fn json_text(value: &Value) -> anyhow::Result<String> {
+/// Exit code 0: nothing is wrong, or no longer; 1: something is.
+fn repair(store: &Store, apply: bool, deep: bool, format: Report) -> anyhow::Result<(String, u8)> {
+    let report = store.verify(deep)?;
+    let plan = store.plan_repair(&report.problems)?;
+    let is_hopeless = plan.iter().any(|repair| repair.action.is_none());
+    let is_done = apply && !is_hopeless && !plan.is_empty();
+    if is_done {
+        store.repair(&plan, chrono::Utc::now().timestamp_micros())?;
+    }
+    let text = match format {
+        Report::Table => repair_table(&plan, is_done, is_hopeless)?,
+        Report::Json => {
+            let repairs: Vec<Value> = plan
+                .iter()
+                .map(|repair| {
+                    json!({
+                        "table": repair.table.name(),
+                        "file": repair.path.as_ref().map(|path| path.display().to_string()),
+                        "problem": repair.problem,
+                        "action": repair.action,
+                        "rows_lost": repair.rows_lost,
+                    })
+                })
+                .collect();
+            json_text(&json!({ "done": is_done, "repairs": repairs }))?
+        }
+    };
+    let is_sound = plan.is_empty() || is_done;
+    Ok((text, if is_sound { CLEAR } else { FOUND }))
+}
+
+fn repair_table(plan: &[Repair], is_done: bool, is_hopeless: bool) -> anyhow::Result<String> {
+    if plan.is_empty() {
+        return Ok("sound: nothing to repair\n".to_owned());
+    }
+    let column = |of: &dyn Fn(&Repair) -> Option<String>| -> ArrayRef {
+        Arc::new(plan.iter().map(of).collect::<StringArray>())
+    };
+    let lost = plan
+        .iter()
+        .map(|repair| Some(repair.rows_lost))
+        .collect::<Int64Array>();
+    let mut text = draw([
+        (
+            "table",
+            column(&|repair| Some(repair.table.name().to_owned())),
+        ),
+        ("problem", column(&|repair| Some(repair.problem.clone()))),
+        (
+            "action",
+            column(&|repair| {
+                Some(
+                    repair
+                        .action
+                        .unwrap_or("none: restore `_delta_log` from a backup")
+                        .to_owned(),
+                )
+            }),
+        ),
+        ("rows lost", Arc::new(lost) as ArrayRef),
+        (
+            "file",
+            column(&|repair| repair.path.as_ref().map(|path| path.display().to_string())),
+        ),
+    ])?;
+    let rows: i64 = plan.iter().map(|repair| repair.rows_lost).sum();
+    text.push_str(&match (is_done, is_hopeless) {
+        (true, _) => format!(
+            "done; {rows} rows are lost unless their sources are ingested into a new store\n"
+        ),
+        (_, true) => {
+            "nothing was done: a log is damaged, which only a backup can mend\n".to_owned()
+        }
+        _ => format!("nothing was done; `--apply` does this, and loses {rows} rows\n"),
+    });
+    Ok(text)
+}
+
+/// A value as text.
+pub(super) fn json_text(value: &Value) -> anyhow::Result<String> {
     serde_json::to_string_pretty(value).context("cannot write JSON")
 }
 
@@ -182,7 +294,8 @@ fn info_json(store: &Store, info: &StoreInfo) -> Value {
     })
 }
 
-fn rfc3339(micros: i64) -> Option<String> {
+/// A time as people and programs read it.
+pub(super) fn rfc3339(micros: i64) -> Option<String> {
     let time = chrono::DateTime::from_timestamp_micros(micros)?;
     Some(time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
 }
@@ -250,7 +363,8 @@ fn verify_json(report: &VerifyReport) -> Value {
     })
 }
 
-fn draw<const N: usize>(columns: [(&str, ArrayRef); N]) -> anyhow::Result<String> {
+/// A table of these columns.
+pub(super) fn draw<const N: usize>(columns: [(&str, ArrayRef); N]) -> anyhow::Result<String> {
     let batch = RecordBatch::try_from_iter(columns)?;
     let style = table::Style {
         max_width: 0,

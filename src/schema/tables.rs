@@ -537,3 +537,53 @@ table! {
         evaluated_at: Required<Time>,
     }
 }
+
+table! {
+    /// The calls of one caller to one model in one hour, summed up: what is left when the calls themselves have gone.
+    Usage, UsageBuilder {
+        /// First instant of the hour
+        event_time: Required<Time>,
+        /// The principal
+        caller: Text,
+        /// Requested model
+        model: Text,
+        /// Provider in OpenTelemetry's words
+        provider: Text,
+        /// Calls
+        calls: Required<Int>,
+        /// Calls that failed
+        failures: Required<Int>,
+        /// Calls that a guardrail or filter blocked
+        blocked: Required<Int>,
+        /// Input tokens
+        input_tokens: Int,
+        /// Output tokens
+        output_tokens: Int,
+        /// Input and output tokens
+        total_tokens: Int,
+        /// Cost in US dollars
+        cost_usd: Float,
+        /// Calls whose duration is known
+        timed: Required<Int>,
+        /// Sum of their durations in milliseconds
+        duration_ms_sum: Float,
+        /// The longest
+        duration_ms_max: Float,
+        /// Calls that took 100 ms at most
+        under_100ms: Required<Int>,
+        /// Calls that took 300 ms at most
+        under_300ms: Required<Int>,
+        /// Calls that took a second at most
+        under_1s: Required<Int>,
+        /// Calls that took 3 s at most
+        under_3s: Required<Int>,
+        /// Calls that took 10 s at most
+        under_10s: Required<Int>,
+        /// Calls that took 30 s at most
+        under_30s: Required<Int>,
+        /// Calls in which an injection signature hit
+        injection_hits: Required<Int>,
+        /// The UTC hour, as `2026-11-20T10`
+        hour: Required<Text>,
+    }
+}

@@ -5,7 +5,7 @@
 //! (see `tail`), and whatever is odd falls back to the log.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -15,9 +15,9 @@ use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use flate2::Crc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::Table;
-use crate::store::disk::{self, Access};
+use crate::store::disk;
 use crate::store::log::commit_path;
 use crate::store::snapshot::{TableSnapshot, files_schema, transactions_schema};
 
@@ -105,11 +105,7 @@ fn try_save(snapshot: &TableSnapshot, table_folder: &Path) -> Result<Option<()>>
     header[CHECKSUM].copy_from_slice(&crc(&numbers, &body).to_le_bytes());
     let bytes = [&header[..], &body].concat();
     let path = path(table_folder);
-    let access = if snapshot.table().is_restricted() {
-        Access::Private
-    } else {
-        Access::Shared
-    };
+    let access = disk::access(snapshot.table());
     disk::create_folder(path.parent().expect("it has a folder"), access)?;
     disk::replace_unsynced(&path, &bytes, access).map(Some)
 }
@@ -130,4 +126,25 @@ fn write_batch(batch: &RecordBatch) -> Result<Vec<u8>> {
     let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
     writer.write(batch)?;
     Ok(writer.into_inner()?)
+}
+
+/// Removes what was saved, and what was about to be: whoever was at it saves it another time.
+pub(super) fn forget(table_folder: &Path) -> Result<()> {
+    let path = path(table_folder);
+    let folder = path.parent().expect("it has a folder");
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("list", folder)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    disk::sync_folder(folder)
 }

@@ -3,13 +3,11 @@
 //! Commits are read one by one from the log, so the cost follows what is new. Files that only hold the same rows in
 //! another form, and commits that take rows away, bring nothing.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -18,7 +16,7 @@ use crate::schema::Table;
 use crate::store::log::commit_path;
 use crate::store::snapshot::log_statistics;
 use crate::store::statistics::Bound;
-use crate::store::{Store, layout};
+use crate::store::{Store, data_file, layout};
 
 /// A file that a commit added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,12 +103,12 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn times_of(&self, table: Table, file: &AddedFile) -> Result<Option<Vec<i64>>> {
-        let opened = match File::open(&file.path) {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("open", &file.path)(error)),
+        let builder = match data_file::open(&file.path) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            opened => opened?,
         };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(opened)?;
         let columns = ProjectionMask::columns(builder.parquet_schema(), [table.time_column()]);
         let mut times = Vec::with_capacity(usize::try_from(file.rows).unwrap_or(0));
         for batch in builder.with_projection(columns).build()? {

@@ -5,6 +5,7 @@
 //! crash left pending, before anything else. Commits of one store follow one another under a lock that is held for
 //! the commit alone, not while rows are sorted and written.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -71,9 +72,23 @@ struct PendingTable {
 }
 
 /// How long to wait for another commit, which takes seconds at most.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 /// Another program may write to a table too; then the commit is tried again on top of what it did.
 const ATTEMPTS: usize = 20;
+
+/// Commits the changes if `still` finds the store as it was when they were decided on, while nobody else commits. The
+/// transactions are notes of maintenance, that neither grow nor stand for rows.
+pub(crate) fn commit_if(
+    store: &Store,
+    changes: &[TableChange],
+    transactions: &[(String, i64)],
+    still: impl FnOnce() -> Result<()>,
+) -> Result<Vec<TableCommit>> {
+    let _lock = lock(&store.lock_path("commit"), PATIENCE)?;
+    complete_pending(store)?;
+    still()?;
+    commit_all(store, changes, transactions)
+}
 
 /// Commits the changes. See [`super::StoreWriter::commit_to`].
 pub(crate) fn commit(
@@ -90,8 +105,19 @@ pub(crate) fn commit(
             .map(|change| discard(store, change))
             .collect();
     }
+    commit_all(store, &changes, transactions)
+}
+
+fn commit_all(
+    store: &Store,
+    changes: &[TableChange],
+    transactions: &[(String, i64)],
+) -> Result<Vec<TableCommit>> {
+    for change in changes {
+        are_live(store, change)?;
+    }
     let pending = if changes.len() > 1 {
-        Some(write_pending(store, &changes, transactions)?)
+        Some(write_pending(store, changes, transactions)?)
     } else {
         None
     };
@@ -104,6 +130,28 @@ pub(crate) fn commit(
         disk::sync_parent(&path)?;
     }
     Ok(commits)
+}
+
+/// What a change removes must be there, before anything of it is committed.
+fn are_live(store: &Store, change: &TableChange) -> Result<()> {
+    if change.removed.is_empty() {
+        return Ok(());
+    }
+    let snapshot = store.refresh(change.table)?;
+    let live: HashSet<&str> = snapshot.iter().map(|file| file.path()).collect();
+    match change
+        .removed
+        .iter()
+        .find(|path| !live.contains(path.as_str()))
+    {
+        None => Ok(()),
+        Some(path) => Err(Error::Moved {
+            message: format!(
+                "table `{}` no longer has the file `{path}`: somebody else has rewritten or removed it",
+                change.table.name()
+            ),
+        }),
+    }
 }
 
 /// Whether every application is at its version or beyond.
@@ -241,6 +289,68 @@ fn write_pending(
     Ok(path)
 }
 
+/// Pending commits that cannot be completed, and why.
+pub(super) fn pending_problems(store: &Store) -> Result<Vec<(Table, PathBuf, String)>> {
+    let folder = store.pending_folder();
+    let mut problems = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+        let path = entry.map_err(Error::io("list", &folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') {
+            continue;
+        }
+        let Ok(bytes) = std::fs::read(&path) else {
+            continue;
+        };
+        let pending: Pending = match serde_json::from_slice(&bytes) {
+            Ok(pending) => pending,
+            Err(error) => {
+                let message = format!("a commit that was begun cannot be read: {error}");
+                problems.push((Table::Calls, path, message));
+                continue;
+            }
+        };
+        let lost = pending.tables.iter().find_map(|of| {
+            let table = Table::from_name(&of.table)?;
+            let folder = store.table_folder(table);
+            let file = of
+                .added
+                .iter()
+                .find(|file| !folder.join(&file.path).is_file())?;
+            Some((table, folder.join(&file.path)))
+        });
+        if let Some((table, file)) = lost {
+            let message = format!(
+                "a commit that was begun lacks its file `{}`",
+                file.display()
+            );
+            problems.push((table, path, message));
+        }
+    }
+    Ok(problems)
+}
+
+/// Files of a table that a pending commit names.
+pub(super) fn pending_files(store: &Store, table: Table) -> Result<HashSet<String>> {
+    let folder = store.pending_folder();
+    let mut files = HashSet::new();
+    for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+        let path = entry.map_err(Error::io("list", &folder))?.path();
+        // One that cannot be read names who knows what: then nothing is safe to say.
+        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let pending: Pending = serde_json::from_slice(&bytes).map_err(|error| Error::Store {
+            message: format!("pending commit `{}`: {error}", path.display()),
+            hint: Some("`inferwatch store repair` says what can be done".into()),
+        })?;
+        let of_table = pending
+            .tables
+            .into_iter()
+            .filter(|of| of.table == table.name());
+        files.extend(of_table.flat_map(|of| of.added).map(|file| file.path));
+    }
+    Ok(files)
+}
+
 /// Completes what a crash has left pending, if anything is. Whoever decides by what the tables hold what is left to do
 /// calls this first: one of them may be a commit behind the others.
 pub(crate) fn complete(store: &Store) -> Result<()> {
@@ -318,6 +428,19 @@ fn is_applied(
 
 /// Waits for the lock at `path`; it is free again when the file is dropped, or its process dies.
 pub(crate) fn lock(path: &Path, patience: Duration) -> Result<File> {
+    wait_for(path, patience, File::try_lock)
+}
+
+/// As [`lock`], beside others that ask for no more than this.
+pub(crate) fn lock_shared(path: &Path, patience: Duration) -> Result<File> {
+    wait_for(path, patience, File::try_lock_shared)
+}
+
+fn wait_for(
+    path: &Path,
+    patience: Duration,
+    attempt: fn(&File) -> std::result::Result<(), TryLockError>,
+) -> Result<File> {
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -327,7 +450,7 @@ pub(crate) fn lock(path: &Path, patience: Duration) -> Result<File> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
-        match file.try_lock() {
+        match attempt(&file) {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if start.elapsed() < patience => {
                 std::thread::sleep(pause);

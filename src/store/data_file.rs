@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array as _, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::{Array as _, RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
@@ -16,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::schema::Table;
-use crate::store::disk::{self, Access};
+use crate::store::disk;
 use crate::store::layout::{self, Partition};
 use crate::store::statistics::{Collector, ColumnStatistics};
 
@@ -24,8 +27,10 @@ use crate::store::statistics::{Collector, ColumnStatistics};
 pub(super) const ROW_GROUP_ROWS: usize = 16 * 1024;
 /// Most bytes of a row group before compression, since one prompt may be a hundred thousand characters.
 const ROW_GROUP_BYTES: usize = 16 << 20;
+/// Bytes of rows to read at a time.
+const READ_BYTES: i64 = 4 << 20;
 /// A file that has grown to this is closed, and the next one begun.
-const FILE_BYTES: usize = 256 << 20;
+pub(super) const FILE_BYTES: usize = 256 << 20;
 
 /// A data file as the log knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -177,6 +182,81 @@ fn leaf_sorting_columns(table: Table, sorted_by: &[usize]) -> Option<Vec<Sorting
     Some(columns.collect())
 }
 
+/// Opens a data file. The one place where rows are read without a query.
+pub(super) fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    Ok(ParquetRecordBatchReaderBuilder::try_new(file)?)
+}
+
+/// All rows of a data file with every column of its table, in batches of a few megabytes at most where rows are of one
+/// size, and of a row group's worth at most in any case.
+pub(crate) fn read(
+    table: Table,
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let builder = open(path).map_err(|error| match error {
+        Error::Query(source) => Error::Store {
+            message: format!("`{}` cannot be read: {source}", path.display()),
+            hint: Some("`inferwatch store verify` says what else is damaged".into()),
+        },
+        other => other,
+    })?;
+    if !is_of_table(table, builder.schema()) {
+        return Err(Error::Store {
+            message: format!(
+                "`{}` has columns that this program does not know",
+                path.display()
+            ),
+            hint: Some("the store may be newer than this program".into()),
+        });
+    }
+    let groups = builder.metadata().row_groups();
+    let rows: i64 = groups.iter().map(|group| group.num_rows()).sum();
+    let bytes: i64 = groups.iter().map(|group| group.total_byte_size()).sum();
+    let batch = (READ_BYTES * rows / bytes.max(1)).clamp(1, 8 * 1024);
+    let reader = builder
+        .with_batch_size(usize::try_from(batch).unwrap_or(1))
+        .build()?;
+    let name = path.to_path_buf();
+    Ok(reader.map(move |batch| {
+        let batch = batch.and_then(|batch| completed(table, &batch));
+        batch.map_err(|error| Error::Store {
+            message: format!("`{}` cannot be read: {error}", name.display()),
+            hint: Some("`inferwatch store verify --deep` says what else is damaged".into()),
+        })
+    }))
+}
+
+/// Whether a file's columns are the table's. A file from before a column came lacks it.
+pub(super) fn is_of_table(table: Table, file: &Schema) -> bool {
+    let schema = table.schema();
+    let known = |field: &Arc<Field>| {
+        schema
+            .field_with_name(field.name())
+            .is_ok_and(|known| known == field.as_ref())
+    };
+    let in_file = |field: &&Arc<Field>| file.field_with_name(field.name()).is_ok();
+    file.fields().iter().all(known)
+        && schema
+            .fields()
+            .iter()
+            .all(|field| field.is_nullable() || in_file(&field))
+}
+
+/// The rows with every column of the table; those that the file lacks are null.
+pub(super) fn completed(
+    table: Table,
+    batch: &RecordBatch,
+) -> std::result::Result<RecordBatch, ArrowError> {
+    let schema = table.schema();
+    let columns = schema.fields().iter().map(|field| {
+        let column = batch.column_by_name(field.name()).cloned();
+        column.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+    });
+    let columns = columns.collect();
+    RecordBatch::try_new(schema, columns)
+}
+
 /// Writes the rows of one partition, in as many files as it takes.
 pub(super) struct PartitionWriter<'a> {
     table: Table,
@@ -218,6 +298,9 @@ impl<'a> PartitionWriter<'a> {
         batch: &RecordBatch,
         done: &mut impl FnMut(DataFile, Unsynced) -> Result<()>,
     ) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
         if self.open.is_none() {
             self.open = Some(self.open_file(batch)?);
         }
@@ -260,18 +343,23 @@ impl<'a> PartitionWriter<'a> {
 
     /// Opens a file whose first rows are `batch`.
     fn open_file(&self, batch: &RecordBatch) -> Result<OpenFile> {
-        let access = if self.table.is_restricted() {
-            Access::Private
-        } else {
-            Access::Shared
-        };
+        let access = disk::access(self.table);
         let folder = self.partition.folder(self.table);
         // Synchronised with the file, later: an hour may have many folders.
         let parent = self.table_folder.join(&folder);
-        std::fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
         let path = format!("{folder}/part-{}.parquet", disk::random_name()?);
         let full = self.table_folder.join(&path);
-        let file = disk::create_file(&full, access).map_err(Error::io("create", &full))?;
+        let mut attempts = 0;
+        let file = loop {
+            std::fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
+            match disk::create_file(&full, access) {
+                // A folder that has become empty may be removed at any time.
+                Err(error) if error.kind() == ErrorKind::NotFound && attempts < 100 => {
+                    attempts += 1
+                }
+                created => break created.map_err(Error::io("create", &full))?,
+            }
+        };
         let properties = properties_for(self.table, batch);
         Ok(OpenFile {
             path,

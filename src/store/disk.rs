@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::schema::Table;
 
 /// Who may open a folder or file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,15 @@ pub(super) enum Access {
     Shared,
     /// The owner alone.
     Private,
+}
+
+/// Who may open the folders and files of a table.
+pub(super) fn access(table: Table) -> Access {
+    if table.is_restricted() {
+        Access::Private
+    } else {
+        Access::Shared
+    }
 }
 
 /// Creates the folder and every missing one above it.

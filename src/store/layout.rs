@@ -4,7 +4,7 @@
 //! in the rows. So a component may be escaped, cut and hashed freely, as long as it cannot leave its table's folder.
 
 use arrow::datatypes::SchemaRef;
-use chrono::DateTime;
+use chrono::{DateTime, Datelike};
 use sha2::{Digest, Sha256};
 
 use crate::schema::{Layout, Table};
@@ -34,26 +34,112 @@ pub(super) fn sort_columns(table: Table) -> Vec<usize> {
     .collect()
 }
 
-/// How many microseconds one period of a table spans.
-pub(super) fn period_micros(table: Table) -> i64 {
-    const HOUR: i64 = 3_600_000_000;
-    match table.layout() {
-        Layout::CallerModelHour | Layout::Hour => HOUR,
-        Layout::Day => 24 * HOUR,
+const HOUR: i64 = 3_600_000_000;
+const DAY: i64 = 24 * HOUR;
+
+/// How much time a partition spans: as much as the table's layout says while it is fresh, more as it ages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Grain {
+    /// A UTC hour, as `2026-11-20T10`.
+    Hour,
+    /// A UTC day, as `2026-11-20`.
+    Day,
+    /// A UTC month, as `2026-11`.
+    Month,
+}
+
+impl Grain {
+    /// That of a table's fresh rows.
+    pub fn of(table: Table) -> Grain {
+        match table.layout() {
+            Layout::CallerModelHour | Layout::Hour => Grain::Hour,
+            Layout::Day => Grain::Day,
+        }
+    }
+
+    /// The number of the period that a time lies in; periods of one grain follow one another.
+    pub(super) fn index(self, micros: i64) -> i64 {
+        match self {
+            Grain::Hour => micros.div_euclid(HOUR),
+            Grain::Day => micros.div_euclid(DAY),
+            Grain::Month => match DateTime::from_timestamp_micros(micros) {
+                Some(time) => i64::from(time.year()) * 12 + i64::from(time.month0()),
+                None => micros.div_euclid(31 * DAY),
+            },
+        }
+    }
+
+    /// First instant of a period, and first after it; `None` beyond the calendar.
+    fn range(self, index: i64) -> Option<(i64, i64)> {
+        let span = |span: i64| Some((index.checked_mul(span)?, (index + 1).checked_mul(span)?));
+        match self {
+            Grain::Hour => span(HOUR),
+            Grain::Day => span(DAY),
+            Grain::Month => {
+                let first = |index: i64| {
+                    let month = u32::try_from(index.rem_euclid(12)).ok()? + 1;
+                    let year = i32::try_from(index.div_euclid(12)).ok()?;
+                    let day = chrono::NaiveDate::from_ymd_opt(year, month, 1)?;
+                    Some(
+                        day.and_time(chrono::NaiveTime::MIN)
+                            .and_utc()
+                            .timestamp_micros(),
+                    )
+                };
+                Some((first(index)?, first(index + 1)?))
+            }
+        }
+    }
+
+    /// A period's name.
+    pub(super) fn name(self, index: i64) -> String {
+        let format = match self {
+            Grain::Hour => "%Y-%m-%dT%H",
+            Grain::Day => "%Y-%m-%d",
+            Grain::Month => "%Y-%m",
+        };
+        let start = self.range(index).map(|(start, _)| start);
+        match start.and_then(DateTime::from_timestamp_micros) {
+            Some(start) => start.format(format).to_string(),
+            // Beyond the calendar: no such time is in a log that can be trusted, yet nothing is refused.
+            None => format!("unknown-{index}"),
+        }
+    }
+
+    /// The name of the period that a time lies in.
+    pub(crate) fn name_at(self, micros: i64) -> String {
+        self.name(self.index(micros))
     }
 }
 
-/// A period's name: `2026-11-20T10` for an hour, `2026-11-20` for a day.
-pub(super) fn period_name(table: Table, period: i64) -> String {
-    let format = match table.layout() {
-        Layout::CallerModelHour | Layout::Hour => "%Y-%m-%dT%H",
-        Layout::Day => "%Y-%m-%d",
-    };
-    let start = period.saturating_mul(period_micros(table));
-    match DateTime::from_timestamp_micros(start) {
-        Some(start) => start.format(format).to_string(),
-        // Beyond the calendar: no such time is in a log that can be trusted, yet nothing is refused.
-        None => format!("unknown-{period}"),
+/// A period, read back from its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// How long it is.
+    pub grain: Grain,
+    /// Its first instant, microseconds since the epoch.
+    pub start: i64,
+    /// The first instant after it.
+    pub end: i64,
+}
+
+impl Period {
+    /// The period of that name; `None` for a time beyond the calendar, whose files are left as they are.
+    pub fn parse(name: &str) -> Option<Period> {
+        let (grain, rest) = match name.len() {
+            13 => (Grain::Hour, ":00:00Z"),
+            10 => (Grain::Day, "T00:00:00Z"),
+            7 => (Grain::Month, "-01T00:00:00Z"),
+            _ => return None,
+        };
+        let start = DateTime::parse_from_rfc3339(&format!("{name}{rest}")).ok()?;
+        let (start, end) = grain.range(grain.index(start.timestamp_micros()))?;
+        (grain.name_at(start) == name).then_some(Period { grain, start, end })
+    }
+
+    /// The period of a grain that has this one in it.
+    pub(super) fn within(self, grain: Grain) -> String {
+        grain.name_at(self.start)
     }
 }
 
@@ -105,7 +191,7 @@ const COMPONENT_BYTES: usize = 128;
 
 /// A value as part of a folder's name: whatever is not plainly harmless is percent-encoded, and what is too long is
 /// cut and told apart by a hash of the whole.
-fn component(value: Option<&str>) -> String {
+pub(crate) fn component(value: Option<&str>) -> String {
     let Some(value) = value else {
         return "__HIVE_DEFAULT_PARTITION__".to_owned();
     };
@@ -222,19 +308,44 @@ mod tests {
     }
 
     #[test]
-    fn periods_are_utc_hours_and_days() {
+    fn periods_are_utc_hours_days_and_months() {
         let micros = 1_795_168_800_000_000_i64; // 2026-11-20T10:00:00Z, from `date -u -d @1795168800`
-        assert_eq!(
-            period_name(Table::Calls, micros.div_euclid(period_micros(Table::Calls))),
-            "2026-11-20T10"
-        );
-        assert_eq!(
-            period_name(
-                Table::Findings,
-                micros.div_euclid(period_micros(Table::Findings))
-            ),
-            "2026-11-20"
-        );
-        assert_eq!(period_name(Table::Calls, -1), "1969-12-31T23");
+        assert_eq!(Grain::of(Table::Calls).name_at(micros), "2026-11-20T10");
+        assert_eq!(Grain::of(Table::Findings).name_at(micros), "2026-11-20");
+        assert_eq!(Grain::Month.name_at(micros), "2026-11");
+        assert_eq!(Grain::Hour.name_at(-1), "1969-12-31T23");
+        assert_eq!(Grain::Month.name_at(-1), "1969-12");
+    }
+
+    #[test]
+    fn periods_are_read_back_from_their_names() {
+        // Lengths by the calendar: 2028 has a leap day, 2100 has none, and no month knows of summer time.
+        for (name, days) in [
+            ("2028-02", 29),
+            ("2100-02", 28),
+            ("2026-03", 31),
+            ("2026-12", 31),
+            ("2028-02-29", 1),
+        ] {
+            let period = Period::parse(name).expect(name);
+            assert_eq!(period.end - period.start, days * DAY, "{name}");
+            assert_eq!(period.grain.name_at(period.start), name);
+            assert_eq!(period.grain.name_at(period.end - 1), name);
+            assert_ne!(period.grain.name_at(period.end), name);
+        }
+        let hour = Period::parse("2026-10-25T01").expect("an hour");
+        assert_eq!(hour.end - hour.start, HOUR);
+        assert_eq!(hour.within(Grain::Day), "2026-10-25");
+        assert_eq!(hour.within(Grain::Month), "2026-10");
+        for bad in [
+            "unknown-7",
+            "2026-02-30",
+            "2026-13",
+            "2026-1-02",
+            "",
+            "2026-11-20T24",
+        ] {
+            assert_eq!(Period::parse(bad), None, "{bad}");
+        }
     }
 }

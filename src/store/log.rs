@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray,
-    StringBuilder, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch,
+    StringArray, StringBuilder, StructArray,
 };
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use delta_kernel::committer::FileSystemCommitter;
@@ -19,7 +20,7 @@ use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::schema::{StructField, StructType, ToSchema};
 use delta_kernel::snapshot::{Snapshot, SnapshotRef};
 use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
-use delta_kernel::{EngineData, FilteredEngineData, KernelError, KernelResult};
+use delta_kernel::{Engine as _, EngineData, FilteredEngineData, KernelError, KernelResult};
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use delta_kernel_default_engine::{DefaultEngine, DefaultEngineBuilder};
 
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::schema::Table;
 use crate::store::cache;
 use crate::store::data_file::DataFile;
-use crate::store::disk::{self, Access};
+use crate::store::disk;
 use crate::store::durable::DurableFileSystem;
 use crate::store::layout::{self, Partition};
 use crate::store::snapshot::{TableSnapshot, encode, log_statistics, transaction_columns};
@@ -510,14 +511,11 @@ impl TableLog for DeltaLog {
     fn create(&self) -> Result<()> {
         let log = self.folder.join("_delta_log");
         let first = log.join(format!("{:020}.json", 0));
-        if first.exists() {
+        // The first commit of a log that has gone on for long is cleaned up.
+        if first.exists() || is_begun(&self.folder)? {
             return Ok(());
         }
-        let access = if self.table.is_restricted() {
-            Access::Private
-        } else {
-            Access::Shared
-        };
+        let access = disk::access(self.table);
         disk::create_folder(&log, access)?;
         disk::write_new(&first, self.first_commit()?.as_bytes(), access).map(|_| ())
     }
@@ -531,15 +529,44 @@ impl TableLog for DeltaLog {
     }
 
     fn checkpoint(&self) -> Result<()> {
-        outside_runtime(|| {
+        let (version, actions) = outside_runtime(|| {
             let engine = self.engine()?;
             let snapshot = self.kernel_snapshot()?;
-            snapshot
-                .checkpoint(&engine, None)
-                .map(|_| ())
+            let version = snapshot.version();
+            write_checkpoint(snapshot, &engine)
+                .map(|actions| (version, actions))
                 .map_err(|error| self.error(error))
-        })
+        })?;
+        let hint = serde_json::json!({"version": version, "size": actions});
+        let path = log_folder(&self.folder).join("_last_checkpoint");
+        disk::replace(&path, hint.to_string().as_bytes(), disk::access(self.table))
     }
+}
+
+/// Writes a checkpoint without the files that were removed: commits name them for as long as they are there, and what
+/// was erased must not live on in a checkpoint. The number of its actions.
+fn write_checkpoint(snapshot: SnapshotRef, engine: &Engine) -> KernelResult<usize> {
+    let writer = snapshot.create_checkpoint_writer(engine)?;
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let live = writer.checkpoint_data(engine)?.map(move |batch| {
+        let (data, selection) = batch?.into_parts();
+        let batch = record_batch(data)?;
+        let removed = batch.column_by_name("remove");
+        let keep: BooleanArray = (0..batch.num_rows())
+            .map(|row| {
+                let selected = selection.get(row).copied().unwrap_or(true);
+                Some(selected && removed.is_none_or(|removed| removed.is_null(row)))
+            })
+            .collect();
+        let batch = arrow::compute::filter_record_batch(&batch, &keep)?;
+        counted.fetch_add(batch.num_rows(), Ordering::Relaxed);
+        Ok(Box::new(ArrowEngineData::new(batch)) as Box<dyn EngineData>)
+    });
+    engine
+        .parquet_handler()
+        .write_parquet_file(writer.checkpoint_path()?, Box::new(live))?;
+    Ok(count.load(Ordering::Relaxed))
 }
 
 fn replay_transactions(
@@ -636,4 +663,24 @@ pub(super) fn commit_versions(table_folder: &Path) -> Result<Vec<u64>> {
     }
     versions.sort_unstable();
     Ok(versions)
+}
+
+/// The versions that a log has checkpoints of, in order.
+pub(super) fn checkpoint_versions(table_folder: &Path) -> Result<Vec<u64>> {
+    let folder = log_folder(table_folder);
+    let mut versions = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+        let name = entry.map_err(Error::io("list", &folder))?.file_name();
+        let version = name
+            .to_str()
+            .and_then(|name| name.strip_suffix(".checkpoint.parquet"));
+        versions.extend(version.and_then(|version| version.parse::<u64>().ok()));
+    }
+    versions.sort_unstable();
+    Ok(versions)
+}
+
+/// The file of a checkpoint.
+pub(super) fn checkpoint_path(table_folder: &Path, version: u64) -> PathBuf {
+    log_folder(table_folder).join(format!("{version:020}.checkpoint.parquet"))
 }

@@ -11,22 +11,32 @@
 //!   content/ filters/ …
 //! ```
 //!
-//! [`StoreWriter`] takes rows and commits them; [`Store::provider`] and [`Store::register`] let DataFusion read them.
-//! Retention, compaction and erasure are not here.
+//! [`StoreWriter`] takes rows and commits them; [`Store::provider`] and [`Store::register`] let DataFusion read them;
+//! [`Store::compact`] writes small files anew as large ones, [`Store::sweep`] removes what nobody reads any more.
 
 mod cache;
 mod changes;
 mod commit;
+mod compact;
 mod data_file;
 mod disk;
 mod durable;
+mod edit;
+mod erased;
+mod fingerprint;
+mod holds;
 mod info;
+mod journal;
 mod layout;
 mod log;
+mod period;
 mod provider;
+mod repair;
+mod rewrite;
 mod snapshot;
 mod sort;
 mod statistics;
+mod sweep;
 mod system;
 mod tail;
 mod verify;
@@ -46,13 +56,22 @@ use log::{DeltaLog, TableLog};
 
 pub use changes::AddedFile;
 pub use commit::{Outcome, TableCommit};
+pub(crate) use commit::{TableChange, commit_if};
+pub use compact::{CompactOptions, CompactReport, CompactTask};
 pub use data_file::DataFile;
+pub(crate) use data_file::read as read_file;
+pub use holds::Hold;
 pub use info::{StoreInfo, TableInfo};
-pub use layout::Partition;
+pub(crate) use journal::Entry;
+pub(crate) use layout::component;
+pub use layout::{Grain, Partition, Period};
 pub use log::Operation;
+pub use repair::Repair;
 pub use snapshot::{FileEntry, TableSnapshot};
 pub use statistics::{Bound, ColumnStatistics};
-pub use verify::{Problem, VerifyReport};
+pub use sweep::{SweepOptions, SweepReport};
+pub(crate) use system::partitions_schema;
+pub use verify::{Fault, Problem, VerifyReport};
 pub use writer::{StoreWriter, WriteOptions};
 
 /// A checkpoint of a table's log is written after as many commits.
@@ -198,7 +217,7 @@ impl Store {
         self.0.root.join(table.name())
     }
 
-    fn lock_path(&self, name: &str) -> PathBuf {
+    pub(crate) fn lock_path(&self, name: &str) -> PathBuf {
         self.0.root.join("locks").join(name)
     }
 
@@ -228,6 +247,8 @@ impl Store {
         if let Some(known) = &known
             && let Some(version) = known.version()
             && !log::commit_path(&folder, version + 1).exists()
+            // Old commits go, oldest first: while this one is there, the next has never been.
+            && log::commit_path(&folder, version).exists()
         {
             return Ok(Arc::clone(known));
         }
@@ -245,7 +266,7 @@ impl Store {
             Some(snapshot) => snapshot,
             None => {
                 self.set_torn_commit_aside(table)?;
-                match self.log(table).read()? {
+                match self.read_log(table)? {
                     Some(snapshot) => {
                         cache::save(&snapshot, &folder);
                         snapshot
@@ -255,6 +276,17 @@ impl Store {
             }
         };
         Ok(self.remember(snapshot))
+    }
+
+    /// Reads the log, and once more when old commits were cleaned up meanwhile.
+    fn read_log(&self, table: Table) -> Result<Option<TableSnapshot>> {
+        let folder = self.table_folder(table);
+        let oldest = || log::commit_versions(&folder).ok()?.first().copied();
+        let before = oldest();
+        match self.log(table).read() {
+            Err(_) if oldest() != before => self.log(table).read(),
+            read => read,
+        }
     }
 
     /// Keeps a version for whoever asks next, in this process and, now and then, in the next.

@@ -35,9 +35,9 @@ use datafusion::physical_plan::metrics::MetricBuilder;
 use object_store::ObjectMeta;
 use object_store::path::Path as ObjectPath;
 
-use crate::schema::{Layout, Table};
+use crate::schema::Table;
 use crate::store::Store;
-use crate::store::layout;
+use crate::store::layout::{self, Grain, Period};
 use crate::store::snapshot::TableSnapshot;
 
 /// Bytes to read from a file's end at first: enough for the footer and page index of a file of the usual size.
@@ -332,21 +332,20 @@ struct Files<'a>(&'a TableSnapshot);
 impl Files<'_> {
     /// The hour column has no statistics of its own: the period says it.
     fn hours(&self, first: bool) -> ArrayRef {
-        let daily = self.0.table().layout() == Layout::Day;
         let periods = self
             .0
             .files()
             .column_by_name("period")
             .expect("a column of every file list");
-        if !daily {
-            return Arc::clone(periods);
-        }
-        let suffix = if first { "T00" } else { "T23" };
-        let hours = periods
-            .as_string::<i32>()
-            .iter()
-            .map(|period| period.map(|period| format!("{period}{suffix}")));
-        Arc::new(StringArray::from_iter(hours))
+        let bound = |period: &str| {
+            let period = Period::parse(period)?;
+            let instant = if first { period.start } else { period.end - 1 };
+            Some(Grain::Hour.name_at(instant))
+        };
+        let hours = periods.as_string::<i32>().iter();
+        Arc::new(StringArray::from_iter(
+            hours.map(|period| period.and_then(bound)),
+        ))
     }
 }
 

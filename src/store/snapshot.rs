@@ -356,6 +356,36 @@ impl<'a> FileEntry<'a> {
         columns.collect()
     }
 
+    /// Bounds of its rows' callers; `None` where the log has none, or a row has no caller.
+    pub(super) fn callers(&self) -> Option<(&'a str, &'a str)> {
+        let [min, max, nulls] = self.snapshot.column("caller")?;
+        let nulls = nulls.as_primitive::<Int64Type>();
+        if nulls.is_null(self.index) || nulls.value(self.index) > 0 {
+            return None;
+        }
+        let value = |column: &'a ArrayRef| {
+            let column = column.as_string::<i32>();
+            column
+                .is_valid(self.index)
+                .then(|| column.value(self.index))
+        };
+        Some((value(min)?, value(max)?))
+    }
+
+    /// Whether one of its rows may be of a caller, by the partition and the bounds.
+    pub(crate) fn callers_between(&self, caller: &str) -> bool {
+        if let Some(of) = self.partition_caller() {
+            return of == caller;
+        }
+        let Some([min, max, _]) = self.snapshot.column("caller") else {
+            return true;
+        };
+        let (min, max) = (min.as_string::<i32>(), max.as_string::<i32>());
+        let below = min.is_valid(self.index) && caller < min.value(self.index);
+        let above = max.is_valid(self.index) && caller > max.value(self.index);
+        !below && !above
+    }
+
     /// First and last time of its rows in microseconds, rounded outwards to milliseconds.
     pub fn time_range(&self) -> Option<(i64, i64)> {
         let [min, max, _] = self.snapshot.column(self.snapshot.table.time_column())?;

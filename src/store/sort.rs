@@ -21,7 +21,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::error::{Error, Result};
 use crate::schema::Table;
-use crate::store::layout;
+use crate::store::layout::{self, Grain};
 
 /// Most rows of a batch that is handed out.
 const BATCH_ROWS: usize = 8 * 1024;
@@ -33,6 +33,7 @@ const FAN_IN: usize = 16;
 /// Collects rows of one table.
 pub(super) struct Sorter {
     table: Table,
+    grain: Grain,
     spill_folder: PathBuf,
     batches: Vec<RecordBatch>,
     bytes: usize,
@@ -41,9 +42,11 @@ pub(super) struct Sorter {
 }
 
 impl Sorter {
-    pub(super) fn new(table: Table, spill_folder: PathBuf) -> Sorter {
+    /// Rows of a table, to be handed out in periods of a grain.
+    pub(super) fn new(table: Table, grain: Grain, spill_folder: PathBuf) -> Sorter {
         Sorter {
             table,
+            grain,
             spill_folder,
             batches: Vec::new(),
             bytes: 0,
@@ -132,7 +135,6 @@ impl Sorter {
             keys: rows,
         });
         let time = self.table.schema().index_of(self.table.time_column())?;
-        let span = layout::period_micros(self.table);
         let mut periods: BTreeMap<i64, MemoryRows> = BTreeMap::new();
         for (index, batch) in shared.batches.iter().enumerate() {
             let times = batch
@@ -141,7 +143,7 @@ impl Sorter {
                 .values();
             for (row, time) in times.iter().enumerate() {
                 let rows = periods
-                    .entry(time.div_euclid(span))
+                    .entry(self.grain.index(*time))
                     .or_insert_with(|| MemoryRows {
                         shared: Arc::clone(&shared),
                         positions: Vec::new(),

@@ -9,14 +9,16 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use crate::computed::ComputedTable;
 use crate::error::Result;
 use crate::schema::Table;
+use crate::store::holds::Hold;
 use crate::store::snapshot::FileEntry;
-use crate::store::{Partition, Store};
+use crate::store::{Partition, Period, Store};
 
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Partitions,
     Files,
     Ingests,
+    LegalHolds,
 }
 
 /// Every system table of a store, with its name in SQL.
@@ -25,6 +27,7 @@ pub(super) fn tables(store: &Store) -> impl Iterator<Item = (&'static str, Compu
         ("partitions", Kind::Partitions),
         ("files", Kind::Files),
         ("ingests", Kind::Ingests),
+        ("legal_holds", Kind::LegalHolds),
     ]
     .into_iter()
     .map(|(name, kind)| {
@@ -33,6 +36,7 @@ pub(super) fn tables(store: &Store) -> impl Iterator<Item = (&'static str, Compu
             Kind::Partitions => logs.partitions(),
             Kind::Files => logs.files(),
             Kind::Ingests => logs.ingests(),
+            Kind::LegalHolds => logs.legal_holds(),
         };
         (name, ComputedTable::new(schema(kind), columns))
     })
@@ -75,6 +79,8 @@ impl Logs {
             number(|sum| sum.bytes),
             times(sums.values().map(|sum| sum.range.map(|range| range.0))),
             times(sums.values().map(|sum| sum.range.map(|range| range.1))),
+            times(keys().map(|(_, partition)| Some(Period::parse(&partition.period)?.start))),
+            times(keys().map(|(_, partition)| Some(Period::parse(&partition.period)?.end))),
         ])
     }
 
@@ -124,6 +130,26 @@ impl Logs {
     }
 }
 
+impl Logs {
+    fn legal_holds(&self) -> Result<Vec<ArrayRef>> {
+        let holds = self.0.holds()?;
+        let text = |of: fn(&Hold) -> Option<&str>| strings(holds.iter().map(of));
+        let time = |of: fn(&Hold) -> Option<i64>| times(holds.iter().map(of));
+        Ok(vec![
+            text(|hold| Some(&hold.id)),
+            text(|hold| hold.caller.as_deref()),
+            text(|hold| hold.end_user.as_deref()),
+            text(|hold| hold.table.as_deref()),
+            time(|hold| hold.from),
+            time(|hold| hold.until),
+            text(|hold| Some(&hold.reason)),
+            text(|hold| hold.owner.as_deref()),
+            time(|hold| Some(hold.added)),
+            time(|hold| hold.released),
+        ])
+    }
+}
+
 /// First and last time of a file's rows. Where another program has written the log, its last time may be a
 /// millisecond early, so the bound lies almost one later; a person wants the millisecond.
 pub(super) fn time_range(file: &FileEntry<'_>) -> Option<(i64, i64)> {
@@ -137,6 +163,11 @@ pub(super) fn union(one: Option<(i64, i64)>, other: Option<(i64, i64)>) -> Optio
         (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
         (one, other) => one.or(other),
     }
+}
+
+/// The columns of `partitions`.
+pub(crate) fn partitions_schema() -> SchemaRef {
+    schema(Kind::Partitions)
 }
 
 fn schema(kind: Kind) -> SchemaRef {
@@ -160,6 +191,8 @@ fn schema(kind: Kind) -> SchemaRef {
             number("bytes"),
             time("first_event"),
             time("last_event"),
+            time("period_start"),
+            time("period_end"),
         ],
         Kind::Files => vec![
             text("table"),
@@ -178,6 +211,18 @@ fn schema(kind: Kind) -> SchemaRef {
             text("source"),
             number("position"),
             Field::new("version", DataType::UInt64, true),
+        ],
+        Kind::LegalHolds => vec![
+            text("id"),
+            text("caller"),
+            text("end_user"),
+            text("table"),
+            time("from_time"),
+            time("until_time"),
+            text("reason"),
+            text("owner"),
+            time("added"),
+            time("released"),
         ],
     };
     Schema::new(fields).into()

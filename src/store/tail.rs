@@ -98,6 +98,10 @@ pub(super) fn follow(base: &TableSnapshot, table_folder: &Path) -> Result<Option
         }
         version += 1;
     }
+    // Old commits are cleaned up, oldest first: only while the last that was read is there has the next never been.
+    if !commit_path(table_folder, version).exists() {
+        return Ok(None);
+    }
     // A file may be added again, with other statistics.
     let mut seen = HashSet::new();
     added.reverse();

@@ -1,24 +1,37 @@
 //! Whether a store is what its logs say it is.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
-use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
-use arrow::error::ArrowError;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
 
 use crate::error::{Error, Result};
 use crate::schema::Table;
 use crate::store::Store;
-use crate::store::layout;
+use crate::store::commit;
+use crate::store::data_file;
+use crate::store::layout::Period;
 use crate::store::log::{commit_path, commit_versions, log_folder};
 use crate::store::snapshot::{FileEntry, TableSnapshot};
 use crate::store::sort::Keys;
 use crate::store::statistics::{Bound, Collector, ColumnStatistics};
 use crate::store::tail;
+
+/// What can be done about a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A data file is gone.
+    Missing,
+    /// A data file cannot be read, or is not what the log says.
+    Damaged,
+    /// The copy of the last replay of the log is wrong; it can be made again.
+    Saved,
+    /// A commit that was to change several tables cannot be completed.
+    Pending,
+    /// The log itself: only a backup has what it said.
+    Log,
+}
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +42,8 @@ pub struct Problem {
     pub path: Option<PathBuf>,
     /// What is wrong.
     pub message: String,
+    /// Of what kind it is.
+    pub fault: Fault,
 }
 
 /// What a verification found.
@@ -71,9 +86,18 @@ impl Store {
                 Ok(Some(snapshot)) => check.snapshot(self, &snapshot)?,
                 Ok(None) => {}
                 Err(error) => {
-                    check.problem(None, format!("the log cannot be read: {}", chain(&error)))
+                    let message = format!("the log cannot be read: {}", chain(&error));
+                    check.problem(None, message, Fault::Log);
                 }
             }
+        }
+        for (table, path, message) in commit::pending_problems(self)? {
+            report.problems.push(Problem {
+                table,
+                path: Some(path),
+                message,
+                fault: Fault::Pending,
+            });
         }
         Ok(report)
     }
@@ -87,11 +111,12 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn problem(&mut self, path: Option<PathBuf>, message: String) {
+    fn problem(&mut self, path: Option<PathBuf>, message: String, fault: Fault) {
         self.report.problems.push(Problem {
             table: self.table,
             path,
             message,
+            fault,
         });
     }
 
@@ -103,6 +128,7 @@ impl Check<'_> {
                 self.problem(
                     None,
                     format!("commits {} to {} are missing", pair[0] + 1, pair[1] - 1),
+                    Fault::Log,
                 );
             }
         }
@@ -114,7 +140,11 @@ impl Check<'_> {
                 .split(|byte| *byte == b'\n')
                 .filter(|line| !line.is_empty());
             if tail::is_torn(&text) || !lines.all(whole) {
-                self.problem(Some(path), format!("commit {version} is damaged"));
+                self.problem(
+                    Some(path),
+                    format!("commit {version} is damaged"),
+                    Fault::Log,
+                );
             }
         }
         Ok(())
@@ -126,7 +156,11 @@ impl Check<'_> {
             && (known.len(), known.rows(), known.bytes())
                 != (snapshot.len(), snapshot.rows(), snapshot.bytes())
         {
-            self.problem(None, "the saved snapshot is not that of the log".to_owned());
+            self.problem(
+                None,
+                "the saved snapshot is not that of the log".to_owned(),
+                Fault::Saved,
+            );
         }
         let mut known = HashSet::new();
         for file in snapshot.iter() {
@@ -134,7 +168,11 @@ impl Check<'_> {
             self.report.files += 1;
             self.report.rows += file.rows();
             if let Err(message) = self.file(&file, &path) {
-                self.problem(Some(path.clone()), message);
+                let fault = match path.exists() {
+                    true => Fault::Damaged,
+                    false => Fault::Missing,
+                };
+                self.problem(Some(path.clone()), message, fault);
             }
             known.insert(path);
         }
@@ -155,18 +193,16 @@ impl Check<'_> {
     }
 
     fn file(&self, entry: &FileEntry<'_>, path: &Path) -> std::result::Result<(), String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        let size = file.metadata().map_err(|error| error.to_string())?.len();
+        let size = path.metadata().map_err(|error| error.to_string())?.len();
         if i64::try_from(size) != Ok(entry.size()) {
             return Err(format!("it has {size} bytes, not {}", entry.size()));
         }
-        let reader =
-            ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
+        let reader = data_file::open(path).map_err(|error| chain(&error))?;
         let rows = reader.metadata().file_metadata().num_rows();
         if rows != entry.rows() {
             return Err(format!("it has {rows} rows, not {}", entry.rows()));
         }
-        if !is_of_table(self.table, reader.schema()) {
+        if !data_file::is_of_table(self.table, reader.schema()) {
             return Err("it has other columns than the table".to_owned());
         }
         if self.deep {
@@ -190,12 +226,13 @@ impl Check<'_> {
             .index_of(self.table.time_column())
             .map_err(|error| error.to_string())?;
         let keys = Keys::new(self.table).map_err(|error| chain(&error))?;
-        let span = layout::period_micros(self.table);
+        let period = Period::parse(entry.period());
         let mut collector = Collector::new(self.table);
         let mut last: Option<arrow::row::OwnedRow> = None;
         let mut rows = 0;
         for batch in batches {
-            let batch = completed(self.table, &batch?).map_err(|error| error.to_string())?;
+            let batch =
+                data_file::completed(self.table, &batch?).map_err(|error| error.to_string())?;
             rows += batch.num_rows();
             let sorted = keys.rows(&batch).map_err(|error| chain(&error))?;
             for row in &sorted {
@@ -204,14 +241,14 @@ impl Check<'_> {
                 }
                 last = Some(row.owned());
             }
-            for time in batch
+            let times = batch
                 .column(time)
-                .as_primitive::<TimestampMicrosecondType>()
-                .values()
-            {
-                if layout::period_name(self.table, time.div_euclid(span)) != entry.period() {
-                    return Err("it has rows of another period".to_owned());
-                }
+                .as_primitive::<TimestampMicrosecondType>();
+            let is_other = |time: &i64| {
+                period.is_some_and(|period| *time < period.start || *time >= period.end)
+            };
+            if times.values().iter().any(is_other) {
+                return Err("it has rows of another period".to_owned());
             }
             if let Some(caller) = entry.partition_caller() {
                 only(batch.column_by_name("caller"), caller)?;
@@ -264,7 +301,7 @@ fn covers(known: &ColumnStatistics, actual: &ColumnStatistics) -> bool {
 }
 
 /// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -272,30 +309,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-/// Whether a file's columns are the table's. A file from before a column came lacks it.
-fn is_of_table(table: Table, file: &Schema) -> bool {
-    let schema = table.schema();
-    let known = |field: &Arc<Field>| {
-        schema
-            .field_with_name(field.name())
-            .is_ok_and(|known| known == field.as_ref())
-    };
-    let in_file = |field: &&Arc<Field>| file.field_with_name(field.name()).is_ok();
-    file.fields().iter().all(known)
-        && schema
-            .fields()
-            .iter()
-            .all(|field| field.is_nullable() || in_file(&field))
-}
-
-/// The rows with every column of the table; those that the file lacks are null.
-fn completed(table: Table, batch: &RecordBatch) -> std::result::Result<RecordBatch, ArrowError> {
-    let schema = table.schema();
-    let columns = schema.fields().iter().map(|field| {
-        let column = batch.column_by_name(field.name()).cloned();
-        column.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
-    });
-    let columns = columns.collect();
-    RecordBatch::try_new(schema, columns)
 }
