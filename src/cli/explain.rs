@@ -18,14 +18,16 @@ use crate::store::Store;
 const LONG: &str = "\
 Why a rule did not fire:
   inferwatch explain token-burn --why-not caller=alice --at 2026-01-31T12:00:00Z
-  counts the rows of the window after each step of the query: those of anybody, those of the subject, after each
-  condition of WHERE, the groups, and the values of HAVING beside what is asked for. Then come the facts about the
-  window (closed, evaluated, a gap, a finding) and one sentence that says why. Names that are nearly the subject's, rows
-  that are some hours off, columns without values, exceptions, suppression and `for` are looked for.
+  counts the rows of the window after each step of the query: those of anybody, those of the
+  subject, after each condition of WHERE, the groups, and the values of HAVING beside what is
+  asked for. Then come the facts about the window (closed, evaluated, a gap, a finding) and one
+  sentence that says why. Names that are nearly the subject's, rows that are some hours off,
+  columns without values, exceptions, suppression and `for` are looked for.
 
-  The reasons of `--format json` are: no_rows, no_subject, spelled_otherwise, time_shift, column_empty, filtered,
-  threshold, unmatched, learning, frozen, below_for, excepted, suppressed, signal, no_signals, not_closed,
-  not_evaluated, late, late_dropped, gap, other_params, taken_back, not_returned, error, fired.";
+  The reasons of `--format json` are: no_rows, no_subject, spelled_otherwise, time_shift,
+  column_empty, filtered, threshold, unmatched, learning, frozen, below_for, excepted, suppressed,
+  signal, no_signals, not_closed, not_evaluated, late, late_dropped, gap, other_params,
+  taken_back, not_returned, error, fired.";
 
 /// Explain a rule: bounds, columns, early firing, plan; why it did not fire; or what happened to a finding
 #[derive(Debug, clap::Args)]

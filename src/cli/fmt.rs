@@ -14,14 +14,15 @@ use crate::output::escape::visible_lines;
 use crate::output::words::plural;
 
 const LONG: &str = "\
-Keys of a header come in one order (see docs/rules.md), `=` under `=`; the query follows its header, and all other blocks
-stand one blank line apart. Spaces at the ends of lines, tabs in front of them, line ends of Windows and blank lines in a
-row go. Values, comments and the layout of the SQL stay, and so does everything inside of texts. What a file says is
-compared before it is written, so the hash in `rules.lock` never changes by it.
+Keys of a header come in one order (see docs/rules.md), `=` under `=`; the query follows its
+header, and all other blocks stand one blank line apart. Spaces at the ends of lines, tabs in
+front of them, line ends of Windows and blank lines in a row go. Values, comments and the layout
+of the SQL stay, and so does everything inside of texts. What a file says is compared before it is
+written, so the hash in `rules.lock` never changes by it.
 
 Example:
-  inferwatch fmt --check queries/    in a build: exit code 1 and the names of files that are laid out otherwise
-  inferwatch fmt queries/            write them";
+  inferwatch fmt --check queries/    name what is laid out otherwise; exit code 1 if anything is
+  inferwatch fmt queries/            write it";
 
 /// Lay rule files out: order of keys, blank lines, ends of lines
 #[derive(Debug, clap::Args)]

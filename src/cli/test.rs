@@ -28,10 +28,11 @@ column, with the last row late, run after run instead of at once, and with param
 in docs/rules.md. A rule for which one cannot hold says why in `[exempt]`. They take most of the time; `--quick` leaves
 them out.
 
-With `--noise` the rules also run over a day on which nothing happens: ordinary calls of many callers on all platforms,
-made from a fixed seed. A rule that finds more there than it allows (`noise = \"<= 1 per 10k calls\"` in its header, which
-is also what holds without) fails. What is printed with it is the most that is to be expected with 95 % confidence: three
-in so many calls where none were found. It takes some seconds a rule, so it is asked for.
+With `--noise` the rules also run over a day on which nothing happens: ordinary calls of many
+callers on all platforms, made from a fixed seed. A rule that finds more there than it allows
+(`noise = \"<= 1 per 10k calls\"` in its header, which is also what holds without) fails. What is
+printed with it is the most that is to be expected with 95 % confidence: three in so many calls
+where none were found. It takes longer than all tests, so it is asked for.
 
 Examples:
   inferwatch test                                   the rules inside the program

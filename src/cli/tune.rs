@@ -23,15 +23,17 @@ use crate::size;
 use crate::store::Store;
 
 const LONG: &str = "\
-Of findings that were false (`--fp`) and those that were right (`--tp`), all of one rule, it looks for the narrowest
-exception (the subjects of the false ones) and for the smallest change of one parameter, and tries each on the rows that
-the findings are made of: every false one must be silent, and every right one must still fire. What does not pass is not
-proposed. The exception comes first, as it changes nothing for others; a parameter is for all subjects.
+Of findings that were false (`--fp`) and those that were right (`--tp`), all of one rule, it looks
+for the narrowest exception (the subjects of the false ones) and for the smallest change of one
+parameter, and tries each on the rows that the findings are made of: every false one must be
+silent, and every right one must still fire. What does not pass is not proposed. The exception
+comes first, as it changes nothing for others; a parameter is for all subjects.
 
 The file is printed; `--write` writes it, never over another one, and no rule is ever edited.
 
 Example:
-  inferwatch tune --fp 25ffb771a2a14f05d303d4efded84b9e --tp 0c9a… --owner ai-platform --reason \"nightly evaluation\"
+  inferwatch tune --fp 25ffb771a2a14f05d303d4efded84b9e --tp 0c9a… \\
+    --owner ai-platform --reason \"nightly evaluation\" --write batch.sql
 
 Exit codes:
   0    something is proposed
@@ -160,12 +162,13 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let texts: Vec<String> = proposals.iter().map(|it| text(it, &form, file)).collect();
     for (proposal, text) in proposals.iter().zip(&texts) {
         global.note(&format!(
-            "{}: tried, {} silent with it, {}",
+            "{}: tried, {} silent with it{}",
             title(proposal, file),
             plural(wrong.len(), "false finding"),
             match right.len() {
-                1 => "1 right one still fires".to_string(),
-                count => format!("{count} right ones still fire"),
+                0 => String::new(),
+                1 => ", 1 right one still fires".to_string(),
+                count => format!(", {count} right ones still fire"),
             }
         ));
         output::data(&visible_lines(text))?;

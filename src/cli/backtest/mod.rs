@@ -29,25 +29,30 @@ use crate::store::Store;
 use suggest::Tried;
 
 const LONG: &str = "\
-Every window of the range is evaluated as a run would have done, with the same engine; nothing is stored. Per rule:
-findings and findings a day, subjects, windows by how they ended, the median length of a finding, and the median time
-from the first contributing event to the end of the first window that showed it.
+Every window of the range is evaluated as a run would have done, with the same engine; nothing is
+stored. Per rule: findings and findings a day, subjects, windows by how they ended, the median
+length of a finding, and the median time from the first contributing event to the end of the first
+window that showed it.
 
 Labels:
-  `--labels FILE` says what is known to have happened, as JSON objects, one a line, or CSV with a header:
+  `--labels FILE` says what is known to have happened, as JSON objects, one a line, or as CSV with
+  a header:
     {\"caller\": \"alice\", \"from\": \"2026-03-02T10:00:00Z\", \"to\": \"2026-03-02T11:00:00Z\"}
     {\"caller\": \"batch\", \"label\": false}
-  Keys: columns of a rule's entity; `from`, `to` (all the time without); `label` (true unless given; false is harmless);
-  `rule` (all rules with these columns without). A finding hits a label when it is of the same subject and overlaps it.
-  Without any harmless label, the labels are all there is to find, and every other finding is false; with some, only
-  findings that hit one of those are, and the others are unknown. Shares come with their 95 % interval (Wilson).
+  Keys: columns of a rule's entity; `from`, `to` (all the time without); `label` (true unless
+  given; false is harmless); `rule` (all rules with these columns without). A finding hits a label
+  when it is of the same subject and overlaps it. Without any harmless label, the labels are all
+  there is to find, and every other finding is false; with some, only findings that hit one of
+  those are, and the others are unknown. Shares come with their 95 % interval (Wilson).
 
 Another revision:
-  `--diff REVISION` runs the same file as git has it there as well: + only now, - only then, ~ in both, but otherwise.
+  `--diff REVISION` runs the same file as git has it there as well: + only now, - only then, ~ in
+  both, but otherwise.
 
 A parameter:
-  `--suggest max_tokens` tries values around the default and where findings change most, and proposes one: with labels
-  what finds most of them with the fewest false, else where the findings depend least on the value. Nothing is edited.
+  `--suggest max_tokens` tries values around the default and where findings change most, and
+  proposes one: with labels what finds most of them with the fewest false, else where the findings
+  depend least on the value. Nothing is edited.
 
 Exit codes:
   0    no findings (--diff: nothing differs; --suggest: always)
