@@ -19,6 +19,7 @@ pub(super) struct Row {
     tokens: Option<i64>,
     outcome: &'static str,
     model: &'static str,
+    source: &'static str,
 }
 
 pub(super) fn row(minute: i64, caller: &'static str, tokens: i64) -> Row {
@@ -28,6 +29,7 @@ pub(super) fn row(minute: i64, caller: &'static str, tokens: i64) -> Row {
         tokens: Some(tokens),
         outcome: "success",
         model: "m",
+        source: "test",
     }
 }
 
@@ -95,7 +97,7 @@ impl Place {
             calls.append(&Call {
                 event_time: Micros(row.minute * MINUTE),
                 event_id: &id,
-                source_format: "test",
+                source_format: row.source,
                 record_role: "primary",
                 caller: row.caller,
                 input_tokens: row.tokens,
@@ -376,7 +378,22 @@ fn a_window_that_is_still_open() {
     said(
         &why,
         "not_closed",
-        "it closes with an event of 1970-01-01T12:15:00Z or later, and the last one is of 1970-01-01T12:03:00Z",
+        "it closes with an event of 1970-01-01T12:15:00Z or later, and the last event of the store is of 1970-01-01T12:03:00Z",
+    );
+    // A source that is behind is waited for.
+    let mut rows = hour("a", 100_000);
+    rows.push(tick(740));
+    rows.push(Row {
+        source: "slow",
+        ..tick(705)
+    });
+    let place = Place::new(&rule(""), &rows);
+    place.run(&[]);
+    let why = place.why("a", &[]);
+    said(
+        &why,
+        "not_closed",
+        "the last of the source `slow` is of 1970-01-01T11:45:00Z",
     );
     // Nothing there yet at all.
     let place = Place::new(&rule(""), &[tick(600)]);

@@ -73,24 +73,39 @@ impl Case<'_> {
         let closes = self.window.end + self.standing.lateness;
         let every = self.file.rule.every.0;
         // A run has closed it; or the next one will. Those of a correlation close when the windows of its signals have.
-        let is_due = self.last_event.is_some_and(|last| {
-            (last - self.standing.lateness).div_euclid(every) * every >= self.window.end
+        let is_due = self.reached().is_some_and(|reached| {
+            (reached - self.standing.lateness).div_euclid(every) * every >= self.window.end
         });
         let is_closed = self.standing.progress.last >= Some(self.window.end)
             || (is_due && self.file.rule.correlation.is_none());
-        let last = match self.last_event {
-            Some(last) => format!("the last event of the store is of {}", time_text(last)),
-            None => "the store has no event".to_string(),
-        };
         let text = match is_closed {
-            true => format!("yes; {last}"),
+            true => format!("yes; {}", self.last_words()),
             false => format!(
-                "no: it closes with an event of {} or later, and {last}",
-                time_text(closes)
+                "no: it closes with an event of {} or later, and {}",
+                time_text(closes),
+                self.last_words()
             ),
         };
         self.facts.push(("closed", text));
         is_closed
+    }
+
+    /// Up to where all sources have come that the window waits for.
+    fn reached(&self) -> Option<i64> {
+        let slowest = self.slowest.as_ref().map(|(_, reached)| *reached);
+        slowest.or(self.last_event)
+    }
+
+    /// The last event, of the store or of the source that is waited for.
+    fn last_words(&self) -> String {
+        match (&self.slowest, self.last_event) {
+            (Some((source, reached)), Some(last)) if last - *reached > 1_000_000 => {
+                let reached = time_text(*reached);
+                format!("the last of the source `{source}` is of {reached}")
+            }
+            (_, Some(last)) => format!("the last event of the store is of {}", time_text(last)),
+            (_, None) => "the store has no event".to_string(),
+        }
     }
 
     /// Notes what is stored.
@@ -287,10 +302,7 @@ impl Case<'_> {
                 let closes = time_text(self.window.end + self.standing.lateness);
                 let sentence = format!(
                     "the window has not closed: it closes with an event of {closes} or later, and {}",
-                    match self.last_event {
-                        Some(last) => format!("the last one is of {}", time_text(last)),
-                        None => "there is none".to_string(),
-                    }
+                    self.last_words()
                 );
                 let hint = "`inferwatch run --complete` closes windows with the last event, where no log is missing";
                 Answer::new("not_closed", sentence).hint(hint)

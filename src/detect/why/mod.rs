@@ -25,6 +25,7 @@ use super::json::{self, time_text};
 use super::run::{RunOptions, context_of};
 use super::source::{Extents, Needs};
 use super::stored::{self, Progress, StoredWindow};
+use super::watermark::Sources;
 use crate::catalog::{ParamValue, RuleFile, State};
 use crate::error::{Error, Result};
 use crate::schema::Table;
@@ -129,6 +130,7 @@ pub async fn why_not(store: &Store, file: &RuleFile, question: &Question<'_>) ->
     };
     // The log of a table knows it to the millisecond, and rounds up.
     let last_event = extent.map(|(_, last)| last.div_euclid(1_000) * 1_000);
+    let mut read = Vec::new();
     let context = match &rule.correlation {
         Some(correlation) => {
             correlate::stored_context(&over_store, file, correlation, range).await?
@@ -136,9 +138,15 @@ pub async fn why_not(store: &Store, file: &RuleFile, question: &Question<'_>) ->
         None => {
             let prepared = Prepared::new(&over_store, file, question.overrides, last_event).await?;
             let needs = Needs::of(&over_store, &prepared)?;
+            let below = needs.through_views(&over_store).await?;
+            read.extend(below.tables.into_keys());
             let loaded = needs.load(&over_store, range, question.memory).await?;
             loaded.unwrap_or_else(|| over_store.clone())
         }
+    };
+    let slowest = match last_event {
+        Some(last) => slowest(store, &over_store, &read, last).await?,
+        None => None,
     };
     let prepared = Prepared::new(&context, file, question.overrides, last_event).await?;
     let evaluated = prepared.evaluate(end).await;
@@ -150,6 +158,7 @@ pub async fn why_not(store: &Store, file: &RuleFile, question: &Question<'_>) ->
         window,
         evaluated,
         last_event,
+        slowest,
         subject: Subject::default(),
         returned: Vec::new(),
         stop: None,
@@ -190,6 +199,19 @@ pub async fn why_not(store: &Store, file: &RuleFile, question: &Question<'_>) ->
         facts: case.facts,
         answer,
     })
+}
+
+/// The source that is furthest behind of those that a run would wait for.
+async fn slowest(
+    store: &Store,
+    context: &datafusion::prelude::SessionContext,
+    read: &[Table],
+    last: i64,
+) -> Result<Option<(String, i64)>> {
+    let idle_after = RunOptions::default().idle_after;
+    let sources = Sources::of(store, context, Some(last - 2 * idle_after.0)).await?;
+    let slowest = sources.slowest(read, last, idle_after);
+    Ok(slowest.map(|source| (source.name.clone(), source.reached())))
 }
 
 fn check_entity(file: &RuleFile, entity: &[(String, String)]) -> Result<()> {
@@ -249,6 +271,8 @@ struct Case<'c> {
     /// The window as it is now.
     evaluated: Evaluated,
     last_event: Option<i64>,
+    /// The source that the window waits for, and how far it has come.
+    slowest: Option<(String, i64)>,
     subject: Subject,
     /// Rows that the query returns for the subject now.
     returned: Vec<Map<String, Value>>,
