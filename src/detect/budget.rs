@@ -6,10 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result as QueryResult;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::prelude::SessionContext;
 
 use super::evaluate::{Evaluated, Prepared, failed};
@@ -66,6 +70,22 @@ impl Budget {
     }
 }
 
+/// The plan with joins that let others have a turn after some batches. A join may make any number of rows of two batches
+/// without asking anybody, and nobody could stop it.
+///
+/// # Errors
+/// When the plan cannot be put together again.
+pub(super) fn stoppable(plan: Arc<dyn ExecutionPlan>) -> QueryResult<Arc<dyn ExecutionPlan>> {
+    let wrapped = plan.transform_up(|node| {
+        let makes_many = node.children().len() > 1 || node.name() == "UnnestExec";
+        Ok(match makes_many {
+            true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as _),
+            false => Transformed::no(node),
+        })
+    })?;
+    Ok(wrapped.data)
+}
+
 /// The time that is left of a budget.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -86,9 +106,15 @@ impl Meter {
     /// Evaluates a window; an error when the time is up.
     pub(super) async fn evaluate(&self, prepared: &Prepared<'_>, end: i64) -> Evaluated {
         let left = self.end.saturating_duration_since(Instant::now());
-        match tokio::time::timeout(left, prepared.evaluate(end)).await {
-            Ok(evaluated) => evaluated,
-            Err(_) => {
+        let evaluated = match left.is_zero() {
+            true => None,
+            false => tokio::time::timeout(left, prepared.evaluate(end))
+                .await
+                .ok(),
+        };
+        match evaluated {
+            Some(evaluated) => evaluated,
+            None => {
                 let reason = format!(
                     "stopped: its windows took longer than {} (`budget.time`, `--rule-time`)",
                     self.budget

@@ -24,6 +24,7 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::SessionContext;
 
+use super::budget::stoppable;
 use super::emptiness::Shape;
 use super::evaluate::Window;
 use super::slice::Section;
@@ -118,7 +119,7 @@ impl ReadyPlan {
         let run = Arc::default();
         Ok(ReadyPlan {
             shape: Shape::of(&plan),
-            plan: share(plan, &run)?,
+            plan: stoppable(share(plan, &run)?)?,
             run,
             cells,
             task: state.task_ctx(),

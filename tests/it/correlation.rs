@@ -571,7 +571,7 @@ fn a_signal_in_a_new_version_is_heard_anew_within_the_horizon() {
         store.query("SELECT entity, window_start FROM findings_now WHERE rule_id = 'together'")
     };
     store.run(&version(1, "two"), &complete());
-    let (old, new) = ("1970-01-01T09:4", "1970-01-03T09:4");
+    let (old, new) = ("1970-01-01T0", "1970-01-03T0");
     let is = |lines: &[String], wanted: &[(&str, &str)]| {
         let mut wanted = wanted.iter();
         let is_one = |line: &String| {

@@ -14,7 +14,14 @@ fn tested(noise: &str, arguments: &[&str]) -> (i32, String, String) {
         .replace("\"burn\"", "\"talker\"")
         .replace("500_000", "0");
     fs::write(rules.join("talker.sql"), talker).expect("ours");
-    let mut all = vec!["test", "rules", "--noise", "--noise-calls", "400"];
+    let mut all = vec![
+        "test",
+        "rules",
+        "--quick",
+        "--noise",
+        "--noise-calls",
+        "400",
+    ];
     all.extend(arguments);
     place.program(&all)
 }
