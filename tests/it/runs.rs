@@ -10,7 +10,7 @@ use inferwatch::detect::{
     Episode, Event, Needs, Prepared, Range, RuleOutcome, RunOptions, Window, context_of, run,
 };
 use inferwatch::schema::{Call, CallBuilder, Micros, Table};
-use inferwatch::store::{Store, WriteOptions};
+use inferwatch::store::{CompactOptions, Store, SweepOptions, WriteOptions};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -356,6 +356,49 @@ fn a_run_after_a_run_changes_nothing() {
     assert!(outcomes.iter().all(|outcome| outcome.windows() == 52));
     assert!(outcomes.iter().any(|outcome| !outcome.episodes.is_empty()));
     assert_eq!(store.query(count), before);
+}
+
+#[test]
+fn a_compaction_makes_no_window_be_evaluated_again_and_hides_no_late_row() {
+    let pack = rules();
+    let compact = |store: &Store, at: i64| {
+        let options = CompactOptions {
+            at,
+            ..CompactOptions::default()
+        };
+        let tasks = store.plan_compaction(&options).expect("a plan");
+        let report = store.compact(tasks, &options).expect("it is compacted");
+        assert!(report.periods > 0);
+    };
+    let store = TestStore::with(&traffic(9, 900));
+    store.run(&pack, &complete());
+    let answers = store.answers();
+    compact(&store.open(), 10 * 24 * HOUR);
+    let outcomes = store.run(&pack, &complete());
+    assert!(outcomes.iter().all(|outcome| outcome.windows() == 0));
+    // A row comes late, and is compacted away with the others before anybody has looked at it.
+    let late: Vec<Row> = (0..12).map(|n| row(9_000 + n, 700, "late", 1)).collect();
+    let without = TestStore::with(&traffic(9, 900));
+    without.commit(&late);
+    store.commit(&late);
+    compact(&store.open(), 10 * 24 * HOUR);
+    let outcomes = store.run(&pack, &complete());
+    assert!(outcomes.iter().all(|outcome| outcome.windows() > 0));
+    without.run(&pack, &complete());
+    assert_eq!(store.answers(), without.answers());
+    assert_ne!(store.answers(), answers);
+    // The file that it came in is gone, and the log that told of it.
+    store.commit(&[row(9_100, 701, "late", 1)]);
+    compact(&store.open(), 10 * 24 * HOUR);
+    let sweep = SweepOptions {
+        at: chrono::Utc::now().timestamp_micros() + 30 * 24 * HOUR,
+        ..SweepOptions::default()
+    };
+    assert!(store.open().sweep(&sweep).expect("it is swept").files > 0);
+    store.run(&pack, &complete());
+    without.commit(&[row(9_100, 701, "late", 1)]);
+    without.run(&pack, &complete());
+    assert_eq!(store.answers(), without.answers());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use datafusion::prelude::SessionContext;
 use inferwatch::schema::{
     Audit, AuditBuilder, Call, CallBuilder, Content, ContentBuilder, Evaluation, EvaluationBuilder,
     Filter, FilterBuilder, Finding, FindingBuilder, GuardrailFinding, InjectionFinding, Micros,
-    Quarantine, QuarantineBuilder, Table,
+    Quarantine, QuarantineBuilder, Table, Usage, UsageBuilder,
 };
 use inferwatch::store::{Outcome, Store, WriteOptions};
 use parquet::arrow::ArrowWriter;
@@ -572,6 +572,12 @@ fn marked<'a>(text: &'a str, clear: &'a str) -> Vec<(Table, RecordBatch)> {
         params: Some(text),
         ..Evaluation::default()
     });
+    let mut usage = UsageBuilder::default();
+    usage.append(&Usage {
+        caller: Some(clear),
+        provider: Some(text),
+        ..Usage::default()
+    });
     vec![
         (Table::Calls, calls.finish()),
         (Table::Content, content.finish()),
@@ -580,6 +586,7 @@ fn marked<'a>(text: &'a str, clear: &'a str) -> Vec<(Table, RecordBatch)> {
         (Table::Quarantine, quarantine.finish()),
         (Table::Findings, findings.finish()),
         (Table::Evaluations, evaluations.finish()),
+        (Table::Usage, usage.finish()),
     ]
 }
 
