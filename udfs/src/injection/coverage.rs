@@ -1,19 +1,17 @@
-//! What stage one looks for: for each pattern its telling items, as words that must be there.
+//! What stage one looks for: for each pattern its items, as words that must be there.
 //!
-//! An item is usable if every term in it has a word that can be looked up. The rarest usable item of a pattern is its anchor, and those
-//! that are not too common are its chain; how often words occur in ordinary text comes with the vocabulary. This is a matter of speed
-//! alone: a wrong estimate never loses a match.
+//! An item is usable if every term in it has a word that can be looked up. The rarest usable item of a pattern is its anchor: rare
+//! together with the anchors of all patterns, so that few words of ordinary text begin anything. How often words occur in ordinary text
+//! comes with the vocabulary. This is a matter of speed alone: a wrong estimate never loses a match.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use foldhash::fast::FixedState;
 
 use super::lexicon::Class;
-use super::scout::{Probe, Scout};
-use super::survey::{
-    Asks, BITS, Chain, FAR, FAR_LANES, FIRST_ITEM, FIRST_LANE, Link, NEAR, NEAR_LANES, SET_LANES,
-    SPAN, Stage,
-};
+use super::probe::{Probe, key};
+use super::scout::SEEN;
+use super::survey::SPAN;
 use super::tokens::{Sort, sort_at};
 
 /// Collects what is looked for.
@@ -21,35 +19,32 @@ use super::tokens::{Sort, sort_at};
 pub(crate) struct Coverage {
     frequency: BTreeMap<String, u32>,
     misspelt: Vec<String>,
-    probes: Vec<Probe>,
-    rates: Vec<Rate>,
+    pub(super) probes: Vec<Probe>,
+    /// For each probe which part of all words in ordinary text it finds.
+    pub(super) rates: Vec<f32>,
     numbers: HashMap<Probe, u32, FixedState>,
     classes: Vec<Terms>,
     /// Words to look for, of items seen before; nothing for those that cannot be looked for.
-    items: Vec<Watched>,
+    pub(super) items: Vec<Watched>,
     by_classes: HashMap<Vec<Class>, Option<usize>, FixedState>,
-    plans: Vec<Plan>,
-    links: Vec<Link>,
+    pub(super) plans: Vec<Plan>,
 }
 
-/// A chain, its links numbered as here.
-struct Plan {
-    chain: Chain,
-    /// The item that must be seen before the pivot, and whether it may be far.
-    first: Option<(u16, bool)>,
+/// The usable items of a pattern, in order, and what to do where they are found.
+pub(super) struct Plan {
+    pub(super) target: u32,
+    pub(super) steps: Vec<Step>,
+    /// Most words of a match.
+    pub(super) length: u32,
 }
 
-/// Which part of all words in ordinary text a probe finds, and which part has to be looked at for it: more if the word before matters.
+/// A usable item of a pattern.
 #[derive(Debug, Clone, Copy)]
-struct Rate {
-    found: f32,
-    looked_at: f32,
-}
-
-impl Rate {
-    fn cost(&self) -> f32 {
-        self.found + LOOK * self.looked_at
-    }
+pub(super) struct Step {
+    pub(super) item: usize,
+    /// Most words of the pattern up to the end of this item, and of the item.
+    pub(super) end: u32,
+    pub(super) length: u32,
 }
 
 /// The terms of a class.
@@ -75,13 +70,12 @@ struct Word {
 }
 
 /// One word of each term of an item.
-struct Watched {
-    probes: Vec<u32>,
-    rate: f32,
+pub(super) struct Watched {
+    pub(super) probes: Vec<u32>,
     /// Most words of a term before and behind the word chosen.
     before: u32,
     behind: u32,
-    has_marker: bool,
+    pub(super) has_marker: bool,
 }
 
 /// Occurrences in a hundred thousand words of a word that the vocabulary has no estimate for.
@@ -90,12 +84,6 @@ const WORDS: f32 = 100_000.0;
 
 /// How much more often two words of a term follow one another than by chance.
 const TOGETHER: f32 = 30.0;
-
-/// What it costs to look up a word in vain, as part of what it costs to find one.
-const LOOK: f32 = 0.2;
-
-/// What it costs to set a bit or to ask for one, as part of what it costs to compare words.
-const BIT: f32 = 0.002;
 
 /// Bytes of a word that stand for it where endings do not matter.
 const BEGINNING: usize = 5;
@@ -138,22 +126,20 @@ impl Coverage {
         while let Some(word) = rest.next() {
             let alone = self.word(word, rest.peek().copied());
             let mut found = RARE as f32 / WORDS;
-            if let Some(probe) = alone {
-                found = self.rates[probe as usize].found;
-                words.push(Word { probe, before });
+            if let Some(number) = alone {
+                found = self.rates[number as usize];
+                words.push(Word {
+                    probe: number,
+                    before,
+                });
+                let probe = self.probes[number as usize];
                 if let Some((previous, rate)) = previous
                     && !is_sign(previous)
                     && !is_sign(word)
+                    && probe.length() >= SEEN as u32
                 {
-                    let pair = self.probes[probe as usize].behind(previous);
                     let chance = (found * rate * TOGETHER).min(found).min(rate);
-                    let probe = self.number(
-                        pair,
-                        Rate {
-                            found: chance,
-                            looked_at: found,
-                        },
-                    );
+                    let probe = self.number(probe.behind(previous), chance);
                     words.push(Word { probe, before });
                 }
             }
@@ -212,12 +198,10 @@ impl Coverage {
         let known = std::str::from_utf8(word)
             .ok()
             .and_then(|word| self.frequency.get(word));
-        let found = *known.unwrap_or(&RARE) as f32 / WORDS;
-        let looked_at = found;
-        self.number(probe, Rate { found, looked_at })
+        self.number(probe, *known.unwrap_or(&RARE) as f32 / WORDS)
     }
 
-    fn number(&mut self, probe: Probe, rate: Rate) -> u32 {
+    fn number(&mut self, probe: Probe, rate: f32) -> u32 {
         let next = self.probes.len() as u32;
         let number = *self.numbers.entry(probe).or_insert(next);
         if number == next {
@@ -229,8 +213,14 @@ impl Coverage {
 
     /// Looks for a pattern, whose items are any of the classes given with them, to do `target`. Says whether it can be looked for.
     pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32)], target: u32) -> bool {
-        let mut usable: Vec<(usize, usize)> = Vec::with_capacity(items.len());
-        for (at, (classes, _)) in items.iter().enumerate() {
+        let mut steps = Vec::with_capacity(items.len());
+        let mut end = 0;
+        for (classes, gap) in items {
+            let terms = classes
+                .iter()
+                .map(|class| self.classes[usize::from(*class)].longest);
+            let length = terms.max().unwrap_or(1);
+            end += gap + length;
             let known = match self.by_classes.get(classes) {
                 Some(known) => *known,
                 None => {
@@ -242,74 +232,52 @@ impl Coverage {
                     watched
                 }
             };
-            usable.extend(known.map(|item| (at, item)));
+            steps.extend(known.map(|item| Step { item, end, length }));
         }
-        let lengths = Lengths::new(items, &self.classes);
-        let rate = |(_, item): &(usize, usize)| self.items[*item].rate;
-        let Some(rarest) = usable.iter().min_by(|a, b| rate(a).total_cmp(&rate(b))) else {
-            return false;
-        };
-        let mut pivot = *rarest;
-        let mut first = None;
-        // How often the second of a pair is seen behind the first, and what it takes to look for both.
-        let mut least = rate(rarest);
-        for (at, from) in usable.iter().enumerate() {
-            for to in &usable[at + 1..] {
-                let reach = lengths.reach(*from, *to, &self.items);
-                let memory = if reach > NEAR { FAR } else { NEAR };
-                let cost = (rate(from) * memory as f32 * 1.5).min(1.0) * rate(to)
-                    + BIT * (rate(from) + rate(to));
-                if reach <= FAR && cost < least {
-                    least = cost;
-                    pivot = *to;
-                    first = Some((from.1 as u16, reach > NEAR));
-                }
-            }
+        if end > SPAN
+            && let Some(rarest) = steps
+                .iter()
+                .min_by(|a, b| self.rate(a.item).total_cmp(&self.rate(b.item)))
+        {
+            // Distances are counted up to so many words: one item must do.
+            steps = vec![*rarest];
         }
-        let (before, behind) = (
-            lengths.terms(0..pivot.0 + 1) + lengths.gaps(0..pivot.0 + 1),
-            lengths.terms(pivot.0..items.len()) + lengths.gaps(pivot.0 + 1..items.len()),
-        );
-        if before.max(behind) > SPAN {
-            usable = vec![pivot];
-            first = None;
-        }
-        let start = self.links.len() as u32;
-        for (at, item) in usable.iter().enumerate() {
-            let next = usable.get(at + 1);
-            let most = next.map_or(0, |next| lengths.reach(*item, *next, &self.items));
-            self.links.push(Link {
-                item: item.1 as u16,
-                // A marker is counted as the word behind it.
-                least: u8::from(most > 0 && !self.items[item.1].has_marker),
-                most: most.min(SPAN) as u8,
+        let is_usable = !steps.is_empty();
+        if is_usable {
+            self.plans.push(Plan {
+                target,
+                steps,
+                length: end,
             });
         }
-        let links = (start, self.links.len() as u32);
-        let pivot = usable.iter().position(|item| *item == pivot).unwrap_or(0) as u32;
-        self.plans.push(Plan {
-            chain: Chain {
-                target,
-                links,
-                pivot,
-                before,
-                behind,
-            },
-            first,
-        });
-        true
+        is_usable
+    }
+
+    /// Which part of all words in ordinary text is of an item.
+    pub(super) fn rate(&self, item: usize) -> f32 {
+        let probes = self.items[item].probes.iter();
+        probes.map(|probe| self.rates[*probe as usize]).sum()
+    }
+
+    /// Words from the one that stands for an item to that of a later one at most: all that may stand between, and one word that
+    /// emphasis cuts in two.
+    pub(super) fn reach(&self, first: &Step, last: &Step) -> u32 {
+        self.items[first.item].behind
+            + (last.end - first.end - last.length)
+            + self.items[last.item].before
+            + 2
     }
 
     /// A word of each term of some classes, chosen so that together they are rare; nothing if some term has no word to look up.
     fn watched(&self, classes: &[Class]) -> Option<Watched> {
         let mut watched = Watched {
             probes: Vec::new(),
-            rate: 0.0,
             before: 0,
             behind: 0,
             has_marker: false,
         };
-        let cost = |word: &&Word| self.rates[word.probe as usize].cost();
+        let mut chosen: HashSet<u32, FixedState> = HashSet::default();
+        let rate = |word: &&Word| self.rates[word.probe as usize];
         // Terms of one word first: what they are found by may serve longer ones as well.
         for single in [true, false] {
             for class in classes {
@@ -322,12 +290,11 @@ impl Coverage {
                     watched.has_marker |= term.is_marker;
                     let word = words
                         .iter()
-                        .filter(|word| watched.probes.contains(&word.probe))
-                        .min_by(|a, b| cost(a).total_cmp(&cost(b)))
-                        .or_else(|| words.iter().min_by(|a, b| cost(a).total_cmp(&cost(b))))?;
-                    if !watched.probes.contains(&word.probe) {
+                        .filter(|word| chosen.contains(&word.probe))
+                        .min_by(|a, b| rate(a).total_cmp(&rate(b)))
+                        .or_else(|| words.iter().min_by(|a, b| rate(a).total_cmp(&rate(b))))?;
+                    if chosen.insert(word.probe) {
                         watched.probes.push(word.probe);
-                        watched.rate += self.rates[word.probe as usize].found;
                     }
                     watched.before = watched.before.max(word.before);
                     watched.behind = watched
@@ -351,131 +318,22 @@ impl Coverage {
             };
             probes.extend(probe.map(|probe| self.number_of(probe, bytes)));
         }
-        let item = self.items.len() as u16;
+        let item = self.items.len();
         self.items.push(Watched {
             probes,
-            rate: 0.0,
             before: 0,
             behind: 0,
             has_marker: false,
         });
-        let start = self.links.len() as u32;
-        self.links.push(Link {
-            item,
-            least: 0,
-            most: 0,
-        });
         self.plans.push(Plan {
-            chain: Chain {
-                target,
-                links: (start, start + 1),
-                pivot: 0,
-                before: 0,
-                behind: 0,
-            },
-            first: None,
+            target,
+            steps: vec![Step {
+                item,
+                end: 1,
+                length: 1,
+            }],
+            length: 1,
         });
-    }
-
-    /// Stage one for the chains whose targets `take` takes.
-    pub(crate) fn build(&self, take: impl Fn(u32) -> bool) -> Stage {
-        let plans: Vec<&Plan> = self
-            .plans
-            .iter()
-            .filter(|plan| take(plan.chain.target))
-            .collect();
-        let bits = self.bits(&plans);
-        let mut order: Vec<usize> = (0..plans.len()).collect();
-        order.sort_by_key(|plan| bits[*plan]);
-        let mut asks = Asks {
-            by_bit: vec![(0, 0); usize::from(BITS)],
-            ..Asks::default()
-        };
-        // What sets the bits, and what asks for them.
-        let mut ends = Vec::new();
-        let mut used = vec![false; self.items.len()];
-        for number in order {
-            let Plan { chain, first } = plans[number];
-            let bit = bits[number];
-            let links = &self.links[chain.links.0 as usize..chain.links.1 as usize];
-            ends.extend(first.map(|(first, _)| (first, BITS + bit)));
-            ends.push((links[chain.pivot as usize].item, bit));
-            for link in links {
-                used[usize::from(link.item)] = true;
-            }
-            let (start, at) = (asks.links.len() as u32, asks.chains.len() as u32);
-            asks.links.extend_from_slice(links);
-            asks.chains.push(Chain {
-                links: (start, asks.links.len() as u32),
-                ..*chain
-            });
-            let range = &mut asks.by_bit[usize::from(bit)];
-            *range = (if range.1 == 0 { at } else { range.0 }, at + 1);
-        }
-        ends.sort_unstable();
-        ends.dedup();
-        // Items of the same words get numbers next to each other: a word that is of one is of others as well.
-        let mut items: Vec<(&[u32], usize)> = self
-            .items
-            .iter()
-            .enumerate()
-            .filter(|(item, _)| used[*item])
-            .map(|(item, of)| (of.probes.as_slice(), item))
-            .collect();
-        items.sort_unstable();
-        let mut numbers = vec![0; self.items.len()];
-        for (number, (_, item)) in (FIRST_ITEM..).zip(&items) {
-            numbers[*item] = number;
-        }
-        for link in &mut asks.links {
-            link.item = numbers[usize::from(link.item)];
-        }
-        ends.extend(items.iter().map(|(_, item)| (*item as u16, numbers[*item])));
-        let probes = ends.iter().flat_map(|(item, number)| {
-            let probes = self.items[usize::from(*item)].probes.iter();
-            probes.map(|probe| (self.probes[*probe as usize], *number))
-        });
-        Stage {
-            scout: Scout::new(probes, FIRST_LANE),
-            asks,
-        }
-    }
-
-    /// The bit of each plan. Those with the same first item share one; there are more first items than bits, so that items of the same
-    /// words do as well.
-    fn bits(&self, plans: &[&Plan]) -> Vec<u16> {
-        let mut bits = vec![0; plans.len()];
-        let parts = [
-            (Some(false), NEAR_LANES),
-            (Some(true), FAR_LANES),
-            (None, SET_LANES),
-        ];
-        let mut begin = 0;
-        for (is_far, lanes) in parts {
-            let count = lanes * 64;
-            let key = |plan: &Plan| match plan.first {
-                Some((item, _)) => (self.items[usize::from(item)].probes.as_slice(), item),
-                None => {
-                    let pivot = plan.chain.links.0 + plan.chain.pivot;
-                    (&[][..], self.links[pivot as usize].item)
-                }
-            };
-            let mut of_part: Vec<usize> = (0..plans.len())
-                .filter(|plan| plans[*plan].first.map(|first| first.1) == is_far)
-                .collect();
-            of_part.sort_by_key(|plan| key(plans[*plan]));
-            let groups: Vec<&[usize]> = of_part
-                .chunk_by(|a, b| key(plans[*a]) == key(plans[*b]))
-                .collect();
-            let in_bit = groups.len().div_ceil(count).max(1);
-            for (bit, groups) in (begin..).zip(groups.chunks(in_bit)) {
-                for plan in groups.iter().copied().flatten() {
-                    bits[*plan] = bit;
-                }
-            }
-            begin += count as u16;
-        }
-        bits
     }
 
     /// Where a word that is recognised with a typing error is watched for, the ways in which it may begin are as well.
@@ -484,7 +342,10 @@ impl Coverage {
         let mut slips: HashMap<u32, Vec<u32>, FixedState> = HashMap::default();
         for word in &misspelt {
             let known: Vec<u32> = (0..self.probes.len() as u32)
-                .filter(|number| self.probes[*number as usize].finds(word.as_bytes()))
+                .filter(|number| {
+                    let probe = &self.probes[*number as usize];
+                    probe.before.is_none() && probe.finds(key(word.as_bytes()), 0)
+                })
                 .collect();
             let variants: Vec<u32> = misspellings(word)
                 .iter()
@@ -508,43 +369,6 @@ impl Coverage {
             item.probes.sort_unstable();
             item.probes.dedup();
         }
-    }
-}
-
-/// How long the terms of a pattern's items may be, and the gaps between them.
-struct Lengths {
-    terms: Vec<u32>,
-    gaps: Vec<u32>,
-}
-
-impl Lengths {
-    fn new(items: &[(Vec<Class>, u32)], classes: &[Terms]) -> Self {
-        let longest = |of: &Vec<Class>| {
-            let lengths = of.iter().map(|class| classes[usize::from(*class)].longest);
-            lengths.max().unwrap_or(1)
-        };
-        Self {
-            terms: items.iter().map(|(of, _)| longest(of)).collect(),
-            gaps: items.iter().map(|(_, gap)| *gap).collect(),
-        }
-    }
-
-    fn terms(&self, range: std::ops::Range<usize>) -> u32 {
-        self.terms[range].iter().sum()
-    }
-
-    fn gaps(&self, range: std::ops::Range<usize>) -> u32 {
-        self.gaps[range].iter().sum()
-    }
-
-    /// Words from the one that stands for an item to that of a later one at most: all that may stand between, and one word that
-    /// emphasis cuts in two.
-    fn reach(&self, first: (usize, usize), last: (usize, usize), items: &[Watched]) -> u32 {
-        items[first.1].behind
-            + self.terms(first.0 + 1..last.0)
-            + self.gaps(first.0 + 1..last.0 + 1)
-            + items[last.1].before
-            + 2
     }
 }
 

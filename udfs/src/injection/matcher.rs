@@ -18,7 +18,7 @@ use super::marks::{Marks, classify};
 use super::normalize::undo_leet;
 use super::search::{GUARD_REACH, Patterns, Search};
 use super::signature::{Signature, SignatureError, SignatureFile};
-use super::survey::{Alarm, Stage, Survey};
+use super::survey::{Alarm, Stage};
 use super::verdict::{Hit, Role, Signals, Verdict, Via};
 use super::walk::Trail;
 
@@ -97,7 +97,6 @@ struct Work {
     /// A text whose words were written together.
     split: Canon,
     trail: Trail,
-    survey: Survey,
     alarms: Vec<Alarm>,
     /// The stage that raised them.
     stage: usize,
@@ -239,20 +238,19 @@ impl Matcher {
         let Work {
             marks,
             trail,
-            survey,
             alarms,
             ..
         } = work;
         work.stage = stage;
         let stage = &self.stages[stage];
-        stage.scout.look(text, marks, trail);
+        trail.walk(text, marks, &stage.gate);
         alarms.clear();
-        survey.look(stage, trail, alarms);
+        stage.survey(text, trail, alarms);
     }
 
     /// What an alarm of `work.stage` wakes.
     fn target(&self, stage: usize, alarm: &Alarm) -> &Target {
-        let chains = &self.stages[stage].asks.chains;
+        let chains = &self.stages[stage].chains;
         &self.targets[chains[alarm.chain as usize].target as usize]
     }
 
@@ -354,7 +352,7 @@ impl Pass<'_> {
 
     /// Whether some word that the vocabulary knows came to light in `view`, which is as long as `text`.
     fn is_telling(&self, text: &[u8], view: &[u8]) -> bool {
-        let scout = &self.matcher.stages[FINDING].scout;
+        let stage = &self.matcher.stages[FINDING];
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric();
         let mut from = 0;
         while let Some(changed) = text[from..]
@@ -367,7 +365,7 @@ impl Pass<'_> {
             let start = start.map_or(0, |before| before + 1);
             let end = view[at..].iter().position(|byte| !is_word(byte));
             let end = end.map_or(view.len(), |length| at + length);
-            if end > start + 2 && scout.knows(&view[start..end]) {
+            if end > start + 2 && stage.knows(&view[start..end]) {
                 return true;
             }
             from = end.max(at + 1);
@@ -475,10 +473,10 @@ impl Pass<'_> {
             {
                 continue;
             }
-            let chain = &matcher.stages[self.work.stage].asks.chains[alarm.chain as usize];
+            let chain = &matcher.stages[self.work.stage].chains[alarm.chain as usize];
             let first = alarm.word.saturating_sub(chain.before + GUARD_WORDS);
             let last = alarm.word + chain.behind + 1;
-            let mut around = self.work.trail.bytes(first, last);
+            let mut around = self.work.trail.bytes(&canon.text, first, last);
             if first < OPENING {
                 around.start = 0;
             }
