@@ -222,9 +222,12 @@ impl Compiler {
     fn add(&mut self, index: u32, signature: &Signature) -> Result<(), String> {
         let unless = self.unless(signature)?;
         for pattern in &signature.patterns {
-            for items in pattern::parse(pattern)? {
-                self.add_pattern(index, &items, unless.clone(), signature.after)?;
+            let items = pattern::parse(pattern)?;
+            let first = self.patterns.all.len() as u32;
+            for sequence in pattern::sequences(&items) {
+                self.add_sequence(index, &sequence, unless.clone(), signature.after)?;
             }
+            self.look_for(&items, first..self.patterns.all.len() as u32)?;
         }
         for source in &signature.regex {
             build_regex_syntax(source)?;
@@ -240,7 +243,7 @@ impl Compiler {
         Ok(())
     }
 
-    fn add_pattern(
+    fn add_sequence(
         &mut self,
         signature: u32,
         items: &[Item],
@@ -248,9 +251,7 @@ impl Compiler {
         after: u32,
     ) -> Result<(), String> {
         let patterns = &mut self.patterns;
-        let number = patterns.all.len() as u32;
         let first = patterns.items.len() as u32;
-        let mut of_items = Vec::with_capacity(items.len());
         for item in items {
             let of_item = self.classes.of_item(item, &mut self.coverage)?;
             let start = patterns.item_classes.len() as u32;
@@ -259,12 +260,6 @@ impl Compiler {
                 classes: start..patterns.item_classes.len() as u32,
                 gap: item.gap,
             });
-            of_items.push((of_item, item.gap));
-        }
-        if self.coverage.pattern(&of_items, self.targets.len() as u32) {
-            self.targets.push(Target::Pattern(number));
-        } else {
-            self.open.push(number);
         }
         patterns.all.push(Pattern {
             signature,
@@ -272,6 +267,25 @@ impl Compiler {
             unless,
             after,
         });
+        Ok(())
+    }
+
+    /// Looks for a pattern, whose sequences are in `range`.
+    fn look_for(
+        &mut self,
+        items: &[(Item, bool)],
+        range: std::ops::Range<u32>,
+    ) -> Result<(), String> {
+        let mut of_items = Vec::with_capacity(items.len());
+        for (item, optional) in items {
+            let classes = self.classes.of_item(item, &mut self.coverage)?;
+            of_items.push((classes, item.gap, *optional));
+        }
+        if self.coverage.pattern(&of_items, self.targets.len() as u32) {
+            self.targets.push(Target::Patterns(range));
+        } else {
+            self.open.extend(range);
+        }
         Ok(())
     }
 
@@ -338,7 +352,7 @@ impl Matcher {
         coverage.forgive_slips();
         let is_discount = |target: &u32| {
             match &targets[*target as usize] {
-                Target::Pattern(pattern) => Some(patterns.all[*pattern as usize].signature),
+                Target::Patterns(range) => Some(patterns.all[range.start as usize].signature),
                 Target::Regex(regex) => Some(regexes[*regex as usize].signature),
                 Target::Reversed | Target::Rotated(_) => None,
             }

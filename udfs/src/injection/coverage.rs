@@ -28,6 +28,8 @@ pub(crate) struct Coverage {
     pub(super) items: Vec<Watched>,
     by_classes: HashMap<Vec<Class>, Option<usize>, FixedState>,
     pub(super) plans: Vec<Plan>,
+    /// How misspelt words may begin, and the keys of the right ones.
+    pub(super) slips: Vec<(Probe, u64)>,
 }
 
 /// The usable items of a pattern, in order, and what to do where they are found.
@@ -211,16 +213,20 @@ impl Coverage {
         number
     }
 
-    /// Looks for a pattern, whose items are any of the classes given with them, to do `target`. Says whether it can be looked for.
-    pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32)], target: u32) -> bool {
+    /// Looks for a pattern, whose items are any of the classes given with them, at a gap, and may be missing, to do `target`. Says
+    /// whether it can be looked for.
+    pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32, bool)], target: u32) -> bool {
         let mut steps = Vec::with_capacity(items.len());
         let mut end = 0;
-        for (classes, gap) in items {
+        for (classes, gap, optional) in items {
             let terms = classes
                 .iter()
                 .map(|class| self.classes[usize::from(*class)].longest);
             let length = terms.max().unwrap_or(1);
             end += gap + length;
+            if *optional {
+                continue;
+            }
             let known = match self.by_classes.get(classes) {
                 Some(known) => *known,
                 None => {
@@ -336,40 +342,39 @@ impl Coverage {
         });
     }
 
-    /// Where a word that is recognised with a typing error is watched for, the ways in which it may begin are as well.
+    /// The words that are recognised with a typing error: how such a word may begin, and the key of the right one. What asks for the
+    /// right word asks for all that begin as it does.
     pub(crate) fn forgive_slips(&mut self) {
-        let misspelt = std::mem::take(&mut self.misspelt);
-        let mut slips: HashMap<u32, Vec<u32>, FixedState> = HashMap::default();
-        for word in &misspelt {
-            let known: Vec<u32> = (0..self.probes.len() as u32)
-                .filter(|number| {
-                    let probe = &self.probes[*number as usize];
-                    probe.before.is_none() && probe.finds(key(word.as_bytes()), 0)
-                })
-                .collect();
-            let variants: Vec<u32> = misspellings(word)
+        for word in std::mem::take(&mut self.misspelt) {
+            let Some(beginning) = beginning(&word) else {
+                continue;
+            };
+            let right = key(word.as_bytes());
+            let known: Vec<bool> = self
+                .probes
                 .iter()
-                .chain([word])
-                .filter_map(|variant| {
-                    let variant = variant.as_bytes();
-                    Probe::beginning(&variant[..variant.len().min(BEGINNING)])
-                })
-                .map(|probe| self.number_of(probe, b""))
+                .map(|probe| probe.before.is_none() && probe.finds(right, 0))
                 .collect();
-            for number in known {
-                slips.entry(number).or_default().extend(&variants);
-            }
-        }
-        for item in &mut self.items {
-            for at in 0..item.probes.len() {
-                if let Some(variants) = slips.get(&item.probes[at]) {
-                    item.probes.extend(variants);
+            let slips = misspellings(&word);
+            let slips = slips.iter().filter_map(|slip| self::beginning(slip));
+            self.slips.extend(slips.filter(|slip| *slip != beginning).map(|slip| (slip, right)));
+            let number = self.number_of(beginning, b"");
+            for item in &mut self.items {
+                let is_known = |probe: &u32| known.get(*probe as usize) == Some(&true);
+                if item.probes.iter().any(is_known) && !item.probes.contains(&number) {
+                    item.probes.push(number);
                 }
             }
-            item.probes.sort_unstable();
-            item.probes.dedup();
         }
+        self.slips.sort_unstable();
+        self.slips.dedup();
     }
+}
+
+/// The beginning of a word that may be misspelt.
+fn beginning(word: &str) -> Option<Probe> {
+    let bytes = word.as_bytes();
+    Probe::beginning(&bytes[..bytes.len().min(BEGINNING)])
 }
 
 /// Whether `word` is a character of a script without blanks.

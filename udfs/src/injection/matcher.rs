@@ -18,7 +18,7 @@ use super::marks::{Marks, classify};
 use super::normalize::undo_leet;
 use super::search::{GUARD_REACH, Patterns, Search};
 use super::signature::{Signature, SignatureError, SignatureFile};
-use super::survey::{Alarm, Stage};
+use super::survey::{Alarm, Stage, Survey};
 use super::verdict::{Hit, Role, Signals, Verdict, Via};
 use super::walk::Trail;
 
@@ -56,8 +56,8 @@ impl Compiled {
 /// What is worth a closer look.
 #[derive(Debug)]
 pub(super) enum Target {
-    /// A pattern, in the words around.
-    Pattern(u32),
+    /// Patterns, in the words around.
+    Patterns(Range<u32>),
     /// An expression, in the whole text.
     Regex(u32),
     /// The text read backwards.
@@ -97,7 +97,7 @@ struct Work {
     /// A text whose words were written together.
     split: Canon,
     trail: Trail,
-    alarms: Vec<Alarm>,
+    survey: Survey,
     /// The stage that raised them.
     stage: usize,
     search: Search,
@@ -191,7 +191,7 @@ impl Matcher {
         let ascii = work.marks.iter().fold(0, |all, marks| all | marks.wide) == 0;
         if ascii {
             self.look(text.as_bytes(), work, FINDING);
-            if work.alarms.is_empty() && self.open.is_empty() && dress.is_plain() {
+            if work.survey.alarms.is_empty() && self.open.is_empty() && dress.is_plain() {
                 return verdict;
             }
             fold_ascii(text, canon);
@@ -199,7 +199,7 @@ impl Matcher {
             fold_untracked(text, canon, &mut verdict.signals);
             classify(&canon.text, &mut work.marks);
             self.look(&canon.text, work, FINDING);
-            if work.alarms.is_empty() && self.open.is_empty() && dress.is_plain() && !canon.changed
+            if work.survey.alarms.is_empty() && self.open.is_empty() && dress.is_plain() && !canon.changed
             {
                 return verdict;
             }
@@ -233,19 +233,18 @@ impl Matcher {
         }
     }
 
-    /// Stage one: leaves in `work.alarms` what is worth a closer look in `text`, whose masks are `work.marks`.
+    /// Stage one: leaves in `work.survey.alarms` what is worth a closer look in `text`, whose masks are `work.marks`.
     fn look(&self, text: &[u8], work: &mut Work, stage: usize) {
         let Work {
             marks,
             trail,
-            alarms,
+            survey,
             ..
         } = work;
         work.stage = stage;
         let stage = &self.stages[stage];
         trail.walk(text, marks, &stage.gate);
-        alarms.clear();
-        stage.survey(text, trail, alarms);
+        stage.survey(text, trail, survey);
     }
 
     /// What an alarm of `work.stage` wakes.
@@ -300,7 +299,7 @@ impl Pass<'_> {
     ) {
         let via = via(canon);
         let (mut reversed, mut rotations) = (false, [None; 2]);
-        for alarm in &self.work.alarms {
+        for alarm in &self.work.survey.alarms {
             match self.matcher.target(self.work.stage, alarm) {
                 Target::Reversed => reversed = true,
                 Target::Rotated(shift) => rotations[usize::from(*shift == 26)] = Some(*shift),
@@ -462,14 +461,14 @@ impl Pass<'_> {
             part = 0..canon.text.len();
         }
         self.next_part();
-        for at in 0..self.work.alarms.len() {
-            let alarm = self.work.alarms[at];
-            let Target::Pattern(pattern) = matcher.target(self.work.stage, &alarm) else {
+        for at in 0..self.work.survey.alarms.len() {
+            let alarm = self.work.survey.alarms[at];
+            let Target::Patterns(patterns) = matcher.target(self.work.stage, &alarm) else {
                 continue;
             };
-            let is_live = self.work.woken[*pattern as usize] == self.work.parts;
-            if is_live && part.end >= canon.text.len()
-                || !self.is_open(matcher.patterns.all[*pattern as usize].signature)
+            let woken = self.work.woken[patterns.start as usize] == self.work.parts;
+            if woken && part.end >= canon.text.len()
+                || !self.is_open(matcher.patterns.all[patterns.start as usize].signature)
             {
                 continue;
             }
@@ -490,10 +489,10 @@ impl Pass<'_> {
             } else {
                 part = part.start.min(around.start)..part.end.max(around.end);
             }
-            let woken = &mut self.work.woken[*pattern as usize];
+            let woken = &mut self.work.woken[patterns.start as usize];
             if *woken != self.work.parts {
                 *woken = self.work.parts;
-                self.work.live.push(*pattern);
+                self.work.live.extend(patterns.clone());
             }
         }
         self.search(canon, part, via);
@@ -551,7 +550,7 @@ impl Pass<'_> {
     fn search_regexes(&mut self, canon: &Canon, via: Via) {
         let matcher = self.matcher;
         self.work.regexes.clear();
-        for alarm in &self.work.alarms {
+        for alarm in &self.work.survey.alarms {
             if let Target::Regex(index) = matcher.target(self.work.stage, alarm)
                 && !self.work.regexes.contains(index)
             {

@@ -21,11 +21,11 @@ pub(crate) struct Item {
     pub(crate) gap: u32,
 }
 
-/// Parses `text` to one or more sequences: one for each choice of the items that may be missing.
+/// Parses `text` to items, each with whether it may be missing.
 ///
 /// # Errors
 /// A message that says what is wrong with the pattern.
-pub(crate) fn parse(text: &str) -> Result<Vec<Vec<Item>>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<(Item, bool)>, String> {
     let mut items: Vec<(Item, bool)> = Vec::new();
     let mut gap = 0;
     let mut words: Vec<&str> = Vec::new();
@@ -90,11 +90,17 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Vec<Item>>, String> {
     if optional > 4 {
         return Err("more than four optional items".to_owned());
     }
+    Ok(items)
+}
+
+/// One sequence for each choice of the items that may be missing.
+pub(crate) fn sequences(items: &[(Item, bool)]) -> Vec<Vec<Item>> {
+    let optional = items.iter().filter(|(_, optional)| *optional).count();
     let mut sequences = Vec::new();
     for choice in 0..1_u32 << optional {
         let mut sequence: Vec<Item> = Vec::new();
         let (mut seen, mut pending) = (0, 0);
-        for (item, optional) in &items {
+        for (item, optional) in items {
             let absent = *optional && choice >> seen & 1 == 1;
             seen += u32::from(*optional);
             if absent {
@@ -113,16 +119,20 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Vec<Item>>, String> {
         }
         sequences.push(sequence);
     }
-    Ok(sequences)
+    sequences
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sequences_of(text: &str) -> Vec<Vec<Item>> {
+        sequences(&parse(text).expect("valid"))
+    }
+
     #[test]
     fn classes_gaps_and_words() {
-        let sequences = parse("{a|b|=so_far} ..3 {c} now|then").expect("valid");
+        let sequences = sequences_of("{a|b|=so_far} ..3 {c} now|then");
         assert_eq!(sequences.len(), 1);
         let items = &sequences[0];
         assert_eq!(items[0].classes, ["a", "b"]);
@@ -133,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_optional_item_gives_two_sequences_and_leaves_its_gap() {
-        let sequences = parse("{a} ..2 {b}? ..1 {c}").expect("valid");
+        let sequences = sequences_of("{a} ..2 {b}? ..1 {c}");
         assert_eq!(sequences.len(), 2);
         assert_eq!(
             sequences[0].iter().map(|item| item.gap).collect::<Vec<_>>(),

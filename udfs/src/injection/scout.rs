@@ -1,7 +1,7 @@
 //! The tables of stage one: which words may begin something, and which words patterns ask for.
 //!
 //! [`Gate`] answers for nearly every word of a text that nobody asks for it, from one bit found by five bytes of it and another found
-//! by these and the word before. [`Anchors`] says what a word that passed stands for. [`Filter`] is a set of pairs of an owner (an
+//! by these and the word before. [`Known`] says what a word that passed stands for. [`Filter`] is a set of pairs of an owner (an
 //! item, or a group of anchors) and a word that it asks for. Gate and filter may say yes to what was never put in, and never say no to
 //! what was: stage two decides.
 
@@ -83,9 +83,9 @@ impl Gate {
     }
 }
 
-/// The words that begin something, and the group of anchors that each belongs to.
+/// Words and what each stands for: a number, or several.
 #[derive(Debug)]
-pub(super) struct Anchors {
+pub(super) struct Known {
     /// By hash of the first three bytes where the entries begin.
     starts: Vec<u32>,
     entries: Vec<(Probe, u32)>,
@@ -97,7 +97,7 @@ fn bucket(key: u64) -> usize {
     ((key & LENGTHS[SHORTEST_STEM]).wrapping_mul(MIX) >> (64 - BUCKET_BITS)) as usize
 }
 
-impl Anchors {
+impl Known {
     pub(super) fn new(mut entries: Vec<(Probe, u32)>) -> Self {
         entries.sort_unstable_by_key(|(probe, group)| (bucket(probe.value), *probe, *group));
         let mut starts = vec![0; (1 << BUCKET_BITS) + 1];
@@ -112,7 +112,7 @@ impl Anchors {
         Self { starts, entries }
     }
 
-    /// The groups of a word behind one that begins with `before`.
+    /// The numbers of a word behind one that begins with `before`.
     #[inline]
     pub(super) fn of(&self, key: u64, before: u32) -> impl Iterator<Item = u32> {
         let at = bucket(key);
@@ -151,13 +151,14 @@ impl Filter {
         }
     }
 
+    pub(super) fn size(&self)->usize {self.blocks.len()*8}
     /// Where the bits of a pair are: three of one block.
     #[inline]
     fn place(&self, owner: u32, way: u32, value: u64, before: u32) -> (usize, u64) {
         let salt = u64::from(owner << 5 | way).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        let both = u128::from(value ^ salt ^ u64::from(before) << 17) * u128::from(MIX);
-        let hash = (both as u64 ^ (both >> 64) as u64).wrapping_mul(MIX);
-        let bits = 1 << (hash & 63) | 1 << (hash >> 6 & 63) | 1 << (hash >> 12 & 63);
+        let hash = (value ^ salt ^ u64::from(before) << 17).wrapping_mul(MIX);
+        let hash = (hash ^ hash >> 32).wrapping_mul(MIX);
+        let bits = 1 << (hash >> 8 & 63) | 1 << (hash >> 14 & 63) | 1 << (hash >> 20 & 63);
         ((hash >> self.shift) as usize, bits)
     }
 

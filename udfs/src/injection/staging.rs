@@ -6,11 +6,14 @@ use foldhash::fast::FixedState;
 
 use super::coverage::{Coverage, Plan};
 use super::probe::{LENGTHS, Probe};
-use super::scout::{Anchors, Filter, Gate, SEEN, way};
-use super::survey::{ANY, Chain, Group, HERE, Link, NEAR, SPAN, Stage};
+use super::scout::{Filter, Gate, Known, SEEN, way};
+use super::survey::{ANY, BEFORE, Chain, Group, HERE, Link, NEAR, SLIP, SPAN, Stage};
 
 /// How often the anchors are chosen again, each in view of all others.
 const ROUNDS: usize = 3;
+
+/// What it costs to ask a word whether it is a companion, as part of what it costs to look around it.
+const NEARBY: f32 = 0.01;
 
 /// A tie between anchors is for the one with fewer words.
 const WORD: f32 = 1e-7;
@@ -30,16 +33,18 @@ impl Coverage {
         let mut numbers: HashMap<usize, u16, FixedState> = HashMap::default();
         let mut stage = Stage {
             gate: Gate::new(std::iter::empty()),
-            anchors: Anchors::new(Vec::new()),
+            anchors: Known::new(Vec::new()),
             groups: Vec::new(),
             of_groups: Vec::new(),
             near: Filter::new(0),
+            companions: Known::new(Vec::new()),
             chains: Vec::with_capacity(plans.len()),
             links: Vec::new(),
             items: Filter::new(0),
             ways: Vec::new(),
             known: 0,
             markers: Vec::new(),
+            slips: Vec::new(),
         };
         for (plan, anchor) in &plans {
             self.add_chain(plan, *anchor, &mut numbers, &mut stage);
@@ -120,6 +125,7 @@ impl Coverage {
 
     /// The item that is rarest near the anchor, and where it may stand.
     fn companion(&self, plan: &Plan, anchor: usize) -> Option<(usize, u64)> {
+        let here = &plan.steps[anchor];
         let mut best = None;
         let mut least = f32::MAX;
         for (at, step) in plan.steps.iter().enumerate() {
@@ -128,14 +134,15 @@ impl Coverage {
                 continue;
             }
             let most = self.reach(&plan.steps[first], &plan.steps[last]);
-            let cost = self.rate(step.item) * most as f32;
+            let cost = (self.rate(step.item) + NEARBY) * most as f32;
             if most <= NEAR && cost < least {
-                let places = (1 << (most + 1)) - 1;
-                let places = if at < anchor {
-                    places << (HERE - most)
+                let places: u64 = if at < anchor {
+                    ((1 << most) - 1) << (HERE - most)
                 } else {
-                    places << HERE
+                    ((1 << most) - 1) << (HERE + 1)
                 };
+                // A marker is counted as the word behind it.
+                let places = places | u64::from(self.items[here.item].has_marker) << HERE;
                 (least, best) = (cost, Some((at, places)));
             }
         }
@@ -182,7 +189,7 @@ impl Coverage {
         }
         anchors.sort_unstable();
         let mut numbers: HashMap<Vec<(u32, u32)>, u32, FixedState> = HashMap::default();
-        let mut companions: Vec<(u32, u16)> = Vec::new();
+        let mut companions: Vec<(u32, u32, u16)> = Vec::new();
         let mut entries = Vec::new();
         for of_probe in anchors.chunk_by(|a, b| a.0 == b.0) {
             let ranges: Vec<(u32, u32)> = of_probe.iter().map(|(_, range)| *range).collect();
@@ -194,34 +201,53 @@ impl Coverage {
             }
             entries.push((self.probes[of_probe[0].0 as usize], number));
         }
+        for (probe, right) in &self.slips {
+            entries.push((*probe, SLIP | stage.slips.len() as u32));
+            stage.slips.push(*right);
+        }
         stage.gate = Gate::new(entries.iter().map(|(probe, _)| probe));
-        stage.anchors = Anchors::new(entries);
+        stage.anchors = Known::new(entries);
         companions.sort_unstable();
         companions.dedup();
-        self.add_companions(&companions, items, stage);
+        self.add_near(&companions, items, stage);
+        self.add_companions(items, stage);
+    }
+
+    /// Fills in for each word the chains that it may be a companion in.
+    fn add_companions(&self, items: &[usize], stage: &mut Stage) {
+        let mut all = Vec::new();
+        for (number, chain) in stage.chains.iter().enumerate() {
+            let Some((item, _)) = chain.companion else {
+                continue;
+            };
+            let probes = self.items[items[usize::from(item)]].probes.iter();
+            let probes = probes.map(|probe| seen(&self.probes[*probe as usize]));
+            all.extend(probes.map(|probe| (probe, number as u32)));
+        }
+        stage.companions = Known::new(all);
     }
 
     /// Fills in the words that groups ask for nearby: the first bytes of them.
-    fn add_companions(&self, companions: &[(u32, u16)], items: &[usize], stage: &mut Stage) {
+    fn add_near(&self, companions: &[(u32, u32, u16)], items: &[usize], stage: &mut Stage) {
         let probes = |item: u16| &self.items[items[usize::from(item)]].probes;
-        let count = companions.iter().map(|(_, item)| probes(*item).len()).sum();
+        let count = companions.iter().map(|(_, _, item)| probes(*item).len()).sum();
         stage.near = Filter::new(count);
-        for (group, item) in companions {
+        for (owner, group, item) in companions {
             for probe in probes(*item) {
-                let Probe {
-                    value,
-                    mask,
-                    before,
-                } = self.probes[*probe as usize];
-                let probe = Probe {
-                    value: value & LENGTHS[SEEN],
-                    mask: mask & LENGTHS[SEEN],
-                    before,
-                };
+                let probe = seen(&self.probes[*probe as usize]);
                 stage.groups[*group as usize].ways |= way(&probe);
-                stage.near.add(*group, &probe);
+                stage.near.add(*owner, &probe);
             }
         }
+    }
+}
+
+/// As much of a probe as is looked at first.
+fn seen(probe: &Probe) -> Probe {
+    Probe {
+        value: probe.value & LENGTHS[SEEN],
+        mask: probe.mask & LENGTHS[SEEN],
+        before: probe.before,
     }
 }
 
@@ -229,19 +255,23 @@ impl Coverage {
 fn add_group(
     stage: &mut Stage,
     ranges: impl Iterator<Item = (u32, u32)>,
-    companions: &mut Vec<(u32, u16)>,
+    companions: &mut Vec<(u32, u32, u16)>,
 ) {
     let number = stage.groups.len() as u32;
     let start = stage.of_groups.len() as u32;
     stage.of_groups.extend(ranges);
-    let mut places = 1 << HERE;
+    let mut places = 0;
     let mut is_enough = false;
     for range in &stage.of_groups[start as usize..] {
         for chain in &stage.chains[range.0 as usize..range.1 as usize] {
             match chain.companion {
                 Some((item, its_places)) => {
-                    companions.push((number, item));
                     places |= its_places;
+                    for (side, places) in [(0, BEFORE), (1, !BEFORE)] {
+                        if its_places & places != 0 {
+                            companions.push((number * 2 + side, number, item));
+                        }
+                    }
                 }
                 None => is_enough = true,
             }
@@ -249,8 +279,7 @@ fn add_group(
     }
     stage.groups.push(Group {
         ranges: (start, stage.of_groups.len() as u32),
-        before: HERE - places.trailing_zeros(),
-        behind: 63 - places.leading_zeros() - HERE,
+        places,
         ways: 0,
         is_enough,
     });

@@ -5,20 +5,22 @@
 //! items of those patterns are looked for around, one by one. What remains is searched for.
 
 use super::probe::key;
-use super::scout::{Anchors, Filter, Gate, Ways};
+use super::scout::{Filter, Gate, Known, Ways};
 use super::walk::Trail;
 
 /// Stage one for some signatures.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) gate: Gate,
-    pub(super) anchors: Anchors,
+    pub(super) anchors: Known,
     /// What the anchors of a word ask for.
     pub(super) groups: Vec<Group>,
     /// Ranges of chains, those of a group next to each other.
     pub(super) of_groups: Vec<(u32, u32)>,
     /// The companions of groups.
     pub(super) near: Filter,
+    /// The chains in which a word may be the companion.
+    pub(super) companions: Known,
     /// Grouped by their anchors.
     pub(super) chains: Vec<Chain>,
     pub(super) links: Vec<Link>,
@@ -28,6 +30,8 @@ pub(super) struct Stage {
     pub(super) ways: Vec<Ways>,
     /// In which ways all items together do.
     pub(super) known: Ways,
+    /// The keys of words that are recognised with a typing error.
+    pub(super) slips: Vec<u64>,
     /// Whether an item may be a marker.
     pub(super) markers: Vec<bool>,
 }
@@ -37,9 +41,8 @@ pub(super) struct Stage {
 pub(super) struct Group {
     /// Ranges of chains.
     pub(super) ranges: (u32, u32),
-    /// How far companions may stand before and behind.
-    pub(super) before: u32,
-    pub(super) behind: u32,
+    /// Where companions may stand.
+    pub(super) places: u64,
     pub(super) ways: Ways,
     /// Whether some chain has no companion.
     pub(super) is_enough: bool,
@@ -76,6 +79,19 @@ pub(super) struct Alarm {
     pub(super) word: u32,
 }
 
+/// What a survey finds; kept from text to text for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// Groups, and the numbers of the words that are their anchors.
+    met: Vec<(u32, u32)>,
+    /// Numbers of words that are misspelt, and the keys of the right ones.
+    slips: Vec<(u32, u64)>,
+    pub(super) alarms: Vec<Alarm>,
+}
+
+/// Marks what is no group but a word that is misspelt.
+pub(super) const SLIP: u32 = 1 << 31;
+
 /// Owner of the words of all items.
 pub(super) const ANY: u16 = u16::MAX;
 
@@ -83,31 +99,48 @@ pub(super) const ANY: u16 = u16::MAX;
 pub(super) const HERE: u32 = 32;
 pub(super) const NEAR: u32 = 31;
 
+/// The places before the anchor.
+pub(super) const BEFORE: u64 = (1 << HERE) - 1;
+
 /// Most places between the items of a chain.
 pub(super) const SPAN: u32 = 120;
 
 impl Stage {
     /// Writes to `alarms` where the chains are whole in `text`, whose words are in `trail`.
-    pub(super) fn survey(&self, text: &[u8], trail: &Trail, alarms: &mut Vec<Alarm>) {
-        let mut look = Look {
-            stage: self,
-            text,
-            trail,
-            alarms,
-        };
+    pub(super) fn survey(&self, text: &[u8], trail: &Trail, survey: &mut Survey) {
+        let Survey { met, slips, alarms } = survey;
+        alarms.clear();
+        met.clear();
+        slips.clear();
         for number in &trail.likely {
-            let (key, before) = (trail.key(text, *number), trail.before(text, *number));
+            let (key, before) = (trail.key(*number), trail.before(*number));
             for group in self.anchors.of(key, before) {
-                look.group(group, *number);
+                if group & SLIP == 0 {
+                    met.push((group, *number));
+                    continue;
+                }
+                let right = self.slips[(group ^ SLIP) as usize];
+                slips.push((*number, right));
+                let groups = self.anchors.of(right, before);
+                met.extend(groups.filter(|group| group & SLIP == 0).map(|group| (group, *number)));
             }
         }
         for sign in &trail.signs {
             let key = key_at(text, *sign as usize);
             if self.gate.is_open(0, key) {
-                for group in self.anchors.of(key, 0) {
-                    look.group(group, trail.word_at(*sign as usize));
-                }
+                let number = trail.word_at(*sign as usize);
+                met.extend(self.anchors.of(key, 0).map(|group| (group, number)));
             }
+        }
+        let mut look = Look {
+            stage: self,
+            text,
+            trail,
+            slips,
+            alarms,
+        };
+        for (group, number) in met {
+            look.group(*group, *number);
         }
     }
 
@@ -127,6 +160,7 @@ struct Look<'a> {
     stage: &'a Stage,
     text: &'a [u8],
     trail: &'a Trail,
+    slips: &'a [(u32, u64)],
     alarms: &'a mut Vec<Alarm>,
 }
 
@@ -135,48 +169,78 @@ impl Look<'_> {
     fn group(&mut self, number: u32, word: u32) {
         let group = &self.stage.groups[number as usize];
         let mut near = 0_u64;
-        let first = word.saturating_sub(group.before);
-        let last = (word + group.behind + 1).min(self.trail.len());
-        let mut before = self.trail.before(self.text, first);
-        for at in first..last {
-            let key = self.trail.key(self.text, at);
-            let is_near = self.stage.near.has(number, group.ways, key, before);
-            near |= u64::from(is_near) << (at + HERE - word);
-            before = key as u32;
+        let first = word.saturating_sub(HERE.saturating_sub(group.places.trailing_zeros()));
+        let behind = (64 - HERE).saturating_sub(group.places.leading_zeros());
+        let last = (word + behind).min(self.trail.len()).max(first);
+        let mut before = self.trail.before(first);
+        let words = &self.trail.keys()[first as usize..last as usize];
+        for (at, key) in (first + HERE - word..64).zip(words) {
+            let owner = number * 2 + u32::from(at >= HERE);
+            near |= u64::from(self.stage.near.has(owner, group.ways, *key, before)) << at;
+            before = *key as u32;
         }
-        if near == 0 && !group.is_enough {
-            return;
+        for (at, right) in self.slips {
+            if (first..last).contains(at) {
+                let (place, before) = (at + HERE - word, self.trail.before(*at));
+                let owner = number * 2 + u32::from(place >= HERE);
+                near |= u64::from(self.stage.near.has(owner, group.ways, *right, before)) << place;
+            }
         }
-        for range in &self.stage.of_groups[group.ranges.0 as usize..group.ranges.1 as usize] {
-            for chain in range.0..range.1 {
-                if self.is_whole(&self.stage.chains[chain as usize], word, near) {
-                    self.alarms.push(Alarm { chain, word });
+        near &= group.places;
+        let ranges = &self.stage.of_groups[group.ranges.0 as usize..group.ranges.1 as usize];
+        while near != 0 {
+            let place = near.trailing_zeros();
+            near &= near - 1;
+            let at = word + place - HERE;
+            let before = self.trail.before(at);
+            self.companion(self.trail.key(at), before, (word, place), ranges);
+            for (slip, right) in self.slips {
+                if *slip == at {
+                    self.companion(*right, before, (word, place), ranges);
+                }
+            }
+        }
+        if group.is_enough {
+            for chain in ranges.iter().flat_map(|range| range.0..range.1) {
+                if self.stage.chains[chain as usize].companion.is_none() {
+                    self.chain(chain, word);
                 }
             }
         }
     }
 
-    /// Whether all items of a chain are there, given where companions may be.
-    fn is_whole(&self, chain: &Chain, word: u32, near: u64) -> bool {
-        if let Some((item, places)) = chain.companion {
-            let mut places = places & near;
-            let is_there = loop {
-                if places == 0 {
-                    break false;
-                }
-                let at = word + places.trailing_zeros() - HERE;
-                if self.is_item(at, item) {
-                    break true;
-                }
-                places &= places - 1;
+    /// Looks for the chains in `ranges` in which a word at a place may be the companion of the anchor at `word`.
+    fn companion(
+        &mut self,
+        key: u64,
+        before: u32,
+        (word, place): (u32, u32),
+        ranges: &[(u32, u32)],
+    ) {
+        let stage = self.stage;
+        for chain in stage.companions.of(key, before) {
+            let Some((_, places)) = stage.chains[chain as usize].companion else {
+                continue;
             };
-            if !is_there {
-                return false;
+            if places >> place & 1 == 1
+                && ranges.iter().any(|range| (range.0..range.1).contains(&chain))
+            {
+                self.chain(chain, word);
             }
         }
+    }
+
+    /// Raises an alarm if all items of a chain are around a word.
+    fn chain(&mut self, number: u32, word: u32) {
+        let chain = &self.stage.chains[number as usize];
         let links = &self.stage.links[chain.links.0 as usize..chain.links.1 as usize];
         let (led, following) = links.split_at(chain.anchor as usize);
-        self.is_led_to(word, led) && self.is_followed(word, following)
+        if self.is_led_to(word, led) && self.is_followed(word, following) {
+            self.alarms.push(Alarm {
+                chain: number,
+                word,
+            });
+        }
     }
 
     /// Whether `links` are there before a word, in order.
@@ -216,9 +280,12 @@ impl Look<'_> {
         let (owner, ways) = (u32::from(item), self.stage.ways[usize::from(item)]);
         let items = &self.stage.items;
         if word < self.trail.len() {
-            let key = self.trail.key(self.text, word);
-            let before = self.trail.before(self.text, word);
-            if items.has(owner, ways, key, before) {
+            let key = self.trail.key(word);
+            let before = self.trail.before(word);
+            let mut rights = self.slips.iter().filter(|(at, _)| *at == word);
+            if items.has(owner, ways, key, before)
+                || rights.any(|(_, right)| items.has(owner, ways, *right, before))
+            {
                 return true;
             }
         }
@@ -257,3 +324,5 @@ fn spread(reached: u128, link: &Link) -> u128 {
     }
     allowed
 }
+pub(super) static N: [std::sync::atomic::AtomicUsize; 8] = [const { std::sync::atomic::AtomicUsize::new(0) }; 8];
+#[inline] fn n(i: usize) { N[i].fetch_add(1, std::sync::atomic::Ordering::Relaxed); }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::marks::{BLOCK, Marks};
 use super::probe::{LENGTHS, LOWER, key};
-use super::scout::{Gate, SEEN};
+use super::scout::Gate;
 use super::tokens::{Sort, joint, sort_at};
 
 /// What a walk leaves behind; kept from text to text for its memory.
@@ -16,6 +16,7 @@ pub(super) struct Trail {
     /// By turns where a word begins and where it ends. A character of an unspaced script ends with the one behind it, so that it is
     /// looked up with that.
     edges: Vec<u32>,
+    keys: Vec<u64>,
     /// Numbers of the words that may begin something.
     pub(super) likely: Vec<u32>,
     /// Where signs stand that may begin a marker.
@@ -71,19 +72,25 @@ impl Trail {
     /// Looks up each word: a store and an addition rather than a branch, since nobody can guess which words are known.
     #[inline(always)]
     fn sift(&mut self, text: &[u8], gate: &Gate) {
-        let Self { edges, likely, .. } = self;
+        let Self {
+            edges,
+            keys,
+            likely,
+            ..
+        } = self;
         let (words, _) = edges.as_chunks::<2>();
-        likely.clear();
+        keys.resize(words.len(), 0);
         likely.resize(words.len(), 0);
         let (mut count, mut before) = (0, 0);
-        for (number, [start, end]) in words.iter().enumerate() {
+        for ((number, [start, end]), slot) in words.iter().enumerate().zip(keys) {
             let (start, length) = (*start as usize, (end - start) as usize);
             let key = match text[start..].first_chunk::<8>() {
                 Some(eight) if length < JOINED as usize => {
-                    (u64::from_le_bytes(*eight) | LOWER) & LENGTHS[length.min(SEEN)]
+                    (u64::from_le_bytes(*eight) | LOWER) & LENGTHS[length.min(8)]
                 }
-                _ => key_of(text, [start as u32, *end]) & LENGTHS[SEEN],
+                _ => key_of(text, [start as u32, *end]),
             };
+            *slot = key;
             likely[count] = number as u32;
             count += usize::from(gate.is_open(before, key));
             before = key as u32;
@@ -101,18 +108,23 @@ impl Trail {
         self.edges.as_chunks::<2>().0.get(number as usize).copied()
     }
 
+    /// The keys of all words.
+    #[inline]
+    pub(super) fn keys(&self) -> &[u64] {
+        &self.keys
+    }
+
     /// The key of a word.
     #[inline]
-    pub(super) fn key(&self, text: &[u8], number: u32) -> u64 {
-        self.word(number).map_or(0, |word| key_of(text, word))
+    pub(super) fn key(&self, number: u32) -> u64 {
+        self.keys[number as usize]
     }
 
     /// The first four bytes of the word before.
     #[inline]
-    pub(super) fn before(&self, text: &[u8], number: u32) -> u32 {
-        number
-            .checked_sub(1)
-            .map_or(0, |before| self.key(text, before) as u32)
+    pub(super) fn before(&self, number: u32) -> u32 {
+        let before = number.checked_sub(1);
+        before.map_or(0, |before| self.keys[before as usize] as u32)
     }
 
     /// The bytes between a word and the one before.
