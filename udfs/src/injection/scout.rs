@@ -83,45 +83,159 @@ impl Gate {
     }
 }
 
-/// Words and what each stands for: a number, or several.
+/// Words and what each stands for: numbers.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// By hash of the first three bytes where the entries begin.
+    /// Words of which four bytes count or all, and beginnings of three bytes.
+    longer: Buckets,
+    shorter: Buckets,
+    numbers: Vec<u32>,
+}
+
+/// Words by a hash of their first bytes.
+#[derive(Debug)]
+struct Buckets {
+    bytes: u64,
     starts: Vec<u32>,
-    entries: Vec<(Probe, u32)>,
+    entries: Vec<Entry>,
 }
 
-const BUCKET_BITS: u32 = 11;
-
-fn bucket(key: u64) -> usize {
-    ((key & LENGTHS[SHORTEST_STEM]).wrapping_mul(MIX) >> (64 - BUCKET_BITS)) as usize
+#[derive(Debug)]
+struct Entry {
+    probe: Probe,
+    numbers: (u32, u32),
 }
+
+const BUCKET_BITS: u32 = 12;
 
 impl Known {
-    pub(super) fn new(mut entries: Vec<(Probe, u32)>) -> Self {
-        entries.sort_unstable_by_key(|(probe, group)| (bucket(probe.value), *probe, *group));
+    pub(super) fn new(mut all: Vec<(Probe, u32)>) -> Self {
+        all.sort_unstable();
+        let (mut longer, mut shorter) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        for same in all.chunk_by(|a, b| a.0 == b.0) {
+            let probe = same[0].0;
+            let numbers = (at, at + same.len() as u32);
+            at = numbers.1;
+            let entries = if probe.length() == SHORTEST_STEM as u32 {
+                &mut shorter
+            } else {
+                &mut longer
+            };
+            entries.push(Entry { probe, numbers });
+        }
+        Self {
+            longer: Buckets::new(LENGTHS[SHORTEST_STEM + 1], longer),
+            shorter: Buckets::new(LENGTHS[SHORTEST_STEM], shorter),
+            numbers: all.into_iter().map(|(_, number)| number).collect(),
+        }
+    }
+
+    /// Calls `take` with the numbers of a word behind one that begins with `before`.
+    #[inline]
+    pub(super) fn of(&self, key: u64, before: u32, mut take: impl FnMut(u32)) {
+        for buckets in [&self.longer, &self.shorter] {
+            for entry in buckets.of(key) {
+                if entry.probe.finds(key, before) {
+                    let (start, end) = entry.numbers;
+                    self.numbers[start as usize..end as usize]
+                        .iter()
+                        .for_each(|number| take(*number));
+                }
+            }
+        }
+    }
+}
+
+impl Buckets {
+    fn new(bytes: u64, mut entries: Vec<Entry>) -> Self {
+        let bucket = |entry: &Entry| bucket(entry.probe.value & bytes);
+        entries.sort_by_key(bucket);
         let mut starts = vec![0; (1 << BUCKET_BITS) + 1];
-        for (probe, _) in &entries {
-            starts[bucket(probe.value) + 1] += 1;
+        for entry in &entries {
+            starts[bucket(entry) + 1] += 1;
         }
         let mut sum = 0;
         for start in &mut starts {
             sum += *start;
             *start = sum;
         }
-        Self { starts, entries }
+        Self {
+            bytes,
+            starts,
+            entries,
+        }
     }
 
-    /// The numbers of a word behind one that begins with `before`.
     #[inline]
-    pub(super) fn of(&self, key: u64, before: u32) -> impl Iterator<Item = u32> {
-        let at = bucket(key);
-        let (start, end) = (self.starts[at] as usize, self.starts[at + 1] as usize);
-        self.entries[start..end]
-            .iter()
-            .filter(move |(probe, _)| probe.finds(key, before))
-            .map(|(_, group)| *group)
+    fn of(&self, key: u64) -> &[Entry] {
+        let at = bucket(key & self.bytes);
+        &self.entries[self.starts[at] as usize..self.starts[at + 1] as usize]
     }
+}
+
+#[inline]
+fn bucket(bytes: u64) -> usize {
+    (bytes.wrapping_mul(MIX) >> (64 - BUCKET_BITS)) as usize
+}
+
+/// Anchors and the words that they ask for nearby: the first bytes of these.
+#[derive(Debug)]
+pub(super) struct Near {
+    blocks: Vec<u64>,
+    shift: u32,
+}
+
+impl Near {
+    /// An empty set with room for `count` pairs.
+    pub(super) fn new(count: usize) -> Self {
+        let bits = (count * 12).next_power_of_two().trailing_zeros().max(12);
+        Self {
+            blocks: vec![0; 1 << (bits - 6)],
+            shift: 64 + 6 - bits,
+        }
+    }
+
+    pub(super) fn size(&self)->usize {self.blocks.len()*8}
+    /// Where the bits of a word are: two of one block.
+    #[inline(always)]
+    fn place(&self, salt: u64, beginning: u64) -> (usize, u64) {
+        let hash = (beginning ^ salt).wrapping_mul(MIX);
+        let bits = 1 << (hash >> 32 & 63) | 1 << (hash >> 38 & 63);
+        ((hash >> self.shift) as usize, bits)
+    }
+
+    fn salt(owner: u32) -> u64 {
+        u64::from(owner + 1).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+    }
+
+    /// Puts in that `owner` asks for what `probe` finds.
+    pub(super) fn add(&mut self, owner: u32, probe: &Probe) {
+        let (at, bits) = self.place(Self::salt(owner), probe.value & LENGTHS[SEEN]);
+        self.blocks[at] |= bits;
+    }
+
+    /// For which of some words `owner` asks, as bits, given the lengths of beginnings in which it asks.
+    #[inline]
+    pub(super) fn of(&self, owner: u32, lengths: u32, keys: &[u64]) -> u64 {
+        let salt = Self::salt(owner);
+        let mut found = 0;
+        for length in SHORTEST_STEM..=SEEN {
+            if lengths >> length & 1 == 0 {
+                continue;
+            }
+            for (number, key) in keys.iter().take(64).enumerate() {
+                let (at, bits) = self.place(salt, key & LENGTHS[length]);
+                found |= u64::from(self.blocks[at] & bits == bits) << number;
+            }
+        }
+        found
+    }
+}
+
+/// In which length of beginning `probe` is asked for by [`Near`], as a bit.
+pub(super) fn near_length(probe: &Probe) -> u32 {
+    1 << probe.length().min(SEEN as u32)
 }
 
 /// A set of owners and the words that they ask for.

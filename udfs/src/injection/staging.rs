@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use super::coverage::{Coverage, Plan};
-use super::probe::{LENGTHS, Probe};
-use super::scout::{Filter, Gate, Known, SEEN, way};
-use super::survey::{ANY, BEFORE, Chain, Group, HERE, Link, NEAR, SLIP, SPAN, Stage};
+use super::probe::Probe;
+use super::scout::{Filter, Gate, Known, Near, near_length, way};
+use super::survey::{ANY, Anchor, Chain, HERE, Link, NEAR, SLIP, SPAN, Stage};
 
 /// How often the anchors are chosen again, each in view of all others.
 const ROUNDS: usize = 3;
@@ -33,16 +33,14 @@ impl Coverage {
         let mut numbers: HashMap<usize, u16, FixedState> = HashMap::default();
         let mut stage = Stage {
             gate: Gate::new(std::iter::empty()),
-            anchors: Known::new(Vec::new()),
-            groups: Vec::new(),
-            of_groups: Vec::new(),
-            near: Filter::new(0),
-            companions: Known::new(Vec::new()),
+            known: Known::new(Vec::new()),
+            anchors: Vec::new(),
+            near: Near::new(0),
             chains: Vec::with_capacity(plans.len()),
             links: Vec::new(),
             items: Filter::new(0),
             ways: Vec::new(),
-            known: 0,
+            all_ways: 0,
             markers: Vec::new(),
             slips: Vec::new(),
         };
@@ -54,7 +52,7 @@ impl Coverage {
             items[usize::from(number)] = item;
         }
         self.add_items(&items, &mut stage);
-        self.add_groups(&plans, &items, &mut stage);
+        self.add_anchors(&plans, &items, &mut stage);
         stage
     }
 
@@ -75,7 +73,7 @@ impl Coverage {
                             match uses[*probe as usize] {
                                 0 => rate + WORD,
                                 // A word that begins more has more to be looked for around it.
-                                _ => rate / 16.0,
+                                _ => rate,
                             }
                         })
                         .sum();
@@ -170,117 +168,62 @@ impl Coverage {
                 before: None,
                 ..*probe
             };
-            stage.known |= way(&probe);
+            stage.all_ways |= way(&probe);
             stage.items.add(u32::from(ANY), &probe);
         }
     }
 
-    /// Fills in which words are anchors, and what they ask for.
-    fn add_groups(&self, plans: &[(&Plan, usize)], items: &[usize], stage: &mut Stage) {
-        // For each probe the anchors it belongs to, as ranges of chains.
-        let mut anchors: Vec<(u32, (u32, u32))> = Vec::new();
-        let mut at = 0;
-        for chains in plans.chunk_by(|(a, i), (b, j)| a.steps[*i].item == b.steps[*j].item) {
-            let range = (at, at + chains.len() as u32);
-            let (plan, anchor) = chains[0];
-            let probes = self.items[plan.steps[anchor].item].probes.iter();
-            anchors.extend(probes.map(|probe| (*probe, range)));
-            at = range.1;
-        }
-        anchors.sort_unstable();
-        let mut numbers: HashMap<Vec<(u32, u32)>, u32, FixedState> = HashMap::default();
-        let mut companions: Vec<(u32, u32, u16)> = Vec::new();
+    /// Fills in which words are anchors, and what these ask for. Anchors are numbered as their chains stand.
+    fn add_anchors(&self, plans: &[(&Plan, usize)], items: &[usize], stage: &mut Stage) {
         let mut entries = Vec::new();
-        for of_probe in anchors.chunk_by(|a, b| a.0 == b.0) {
-            let ranges: Vec<(u32, u32)> = of_probe.iter().map(|(_, range)| *range).collect();
-            let next = numbers.len() as u32;
-            let number = *numbers.entry(ranges).or_insert(next);
-            if number == next {
-                let ranges = of_probe.iter().map(|(_, range)| *range);
-                add_group(stage, ranges, &mut companions);
+        let mut companions: Vec<(u32, u16)> = Vec::new();
+        let mut start = 0;
+        for chains in plans.chunk_by(|(a, i), (b, j)| a.steps[*i].item == b.steps[*j].item) {
+            let (plan, step) = chains[0];
+            let number = stage.anchors.len() as u32;
+            let probes = self.items[plan.steps[step].item].probes.iter();
+            entries.extend(probes.map(|probe| (self.probes[*probe as usize], number)));
+            let end = start + chains.len() as u32;
+            let (mut places, mut is_enough) = (0, false);
+            for chain in &stage.chains[start as usize..end as usize] {
+                match chain.companion {
+                    Some((item, its_places)) => {
+                        places |= its_places;
+                        companions.push((number, item));
+                    }
+                    None => is_enough = true,
+                }
             }
-            entries.push((self.probes[of_probe[0].0 as usize], number));
+            stage.anchors.push(Anchor {
+                chains: (start, end),
+                places,
+                lengths: 0,
+                is_enough,
+            });
+            start = end;
         }
-        for (probe, right) in &self.slips {
-            entries.push((*probe, SLIP | stage.slips.len() as u32));
+        for (slip, right) in &self.slips {
+            entries.push((*slip, SLIP | stage.slips.len() as u32));
             stage.slips.push(*right);
         }
         stage.gate = Gate::new(entries.iter().map(|(probe, _)| probe));
-        stage.anchors = Known::new(entries);
+        stage.known = Known::new(entries);
         companions.sort_unstable();
         companions.dedup();
         self.add_near(&companions, items, stage);
-        self.add_companions(items, stage);
     }
 
-    /// Fills in for each word the chains that it may be a companion in.
-    fn add_companions(&self, items: &[usize], stage: &mut Stage) {
-        let mut all = Vec::new();
-        for (number, chain) in stage.chains.iter().enumerate() {
-            let Some((item, _)) = chain.companion else {
-                continue;
-            };
-            let probes = self.items[items[usize::from(item)]].probes.iter();
-            let probes = probes.map(|probe| seen(&self.probes[*probe as usize]));
-            all.extend(probes.map(|probe| (probe, number as u32)));
-        }
-        stage.companions = Known::new(all);
-    }
-
-    /// Fills in the words that groups ask for nearby: the first bytes of them.
-    fn add_near(&self, companions: &[(u32, u32, u16)], items: &[usize], stage: &mut Stage) {
+    /// Fills in the words that anchors ask for nearby: the first bytes of them.
+    fn add_near(&self, companions: &[(u32, u16)], items: &[usize], stage: &mut Stage) {
         let probes = |item: u16| &self.items[items[usize::from(item)]].probes;
-        let count = companions.iter().map(|(_, _, item)| probes(*item).len()).sum();
-        stage.near = Filter::new(count);
-        for (owner, group, item) in companions {
+        let count = companions.iter().map(|(_, item)| probes(*item).len()).sum();
+        stage.near = Near::new(count);
+        for (anchor, item) in companions {
             for probe in probes(*item) {
-                let probe = seen(&self.probes[*probe as usize]);
-                stage.groups[*group as usize].ways |= way(&probe);
-                stage.near.add(*owner, &probe);
+                let probe = &self.probes[*probe as usize];
+                stage.anchors[*anchor as usize].lengths |= near_length(probe);
+                stage.near.add(*anchor, probe);
             }
         }
     }
-}
-
-/// As much of a probe as is looked at first.
-fn seen(probe: &Probe) -> Probe {
-    Probe {
-        value: probe.value & LENGTHS[SEEN],
-        mask: probe.mask & LENGTHS[SEEN],
-        before: probe.before,
-    }
-}
-
-/// Appends the group of the chains in `ranges`, and notes its companions.
-fn add_group(
-    stage: &mut Stage,
-    ranges: impl Iterator<Item = (u32, u32)>,
-    companions: &mut Vec<(u32, u32, u16)>,
-) {
-    let number = stage.groups.len() as u32;
-    let start = stage.of_groups.len() as u32;
-    stage.of_groups.extend(ranges);
-    let mut places = 0;
-    let mut is_enough = false;
-    for range in &stage.of_groups[start as usize..] {
-        for chain in &stage.chains[range.0 as usize..range.1 as usize] {
-            match chain.companion {
-                Some((item, its_places)) => {
-                    places |= its_places;
-                    for (side, places) in [(0, BEFORE), (1, !BEFORE)] {
-                        if its_places & places != 0 {
-                            companions.push((number * 2 + side, number, item));
-                        }
-                    }
-                }
-                None => is_enough = true,
-            }
-        }
-    }
-    stage.groups.push(Group {
-        ranges: (start, stage.of_groups.len() as u32),
-        places,
-        ways: 0,
-        is_enough,
-    });
 }

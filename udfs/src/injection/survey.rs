@@ -5,22 +5,18 @@
 //! items of those patterns are looked for around, one by one. What remains is searched for.
 
 use super::probe::key;
-use super::scout::{Filter, Gate, Known, Ways};
+use super::scout::{Filter, Gate, Known, Near, Ways};
 use super::walk::Trail;
 
 /// Stage one for some signatures.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) gate: Gate,
-    pub(super) anchors: Known,
-    /// What the anchors of a word ask for.
-    pub(super) groups: Vec<Group>,
-    /// Ranges of chains, those of a group next to each other.
-    pub(super) of_groups: Vec<(u32, u32)>,
-    /// The companions of groups.
-    pub(super) near: Filter,
-    /// The chains in which a word may be the companion.
-    pub(super) companions: Known,
+    /// The anchors that a word is, or a word that it is a misspelling of.
+    pub(super) known: Known,
+    pub(super) anchors: Vec<Anchor>,
+    /// The companions of anchors.
+    pub(super) near: Near,
     /// Grouped by their anchors.
     pub(super) chains: Vec<Chain>,
     pub(super) links: Vec<Link>,
@@ -29,21 +25,21 @@ pub(super) struct Stage {
     /// In which ways an item asks for words.
     pub(super) ways: Vec<Ways>,
     /// In which ways all items together do.
-    pub(super) known: Ways,
+    pub(super) all_ways: Ways,
     /// The keys of words that are recognised with a typing error.
     pub(super) slips: Vec<u64>,
     /// Whether an item may be a marker.
     pub(super) markers: Vec<bool>,
 }
 
-/// The items that a word is the anchor of, taken together.
+/// The chains that an item is the anchor of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Group {
-    /// Ranges of chains.
-    pub(super) ranges: (u32, u32),
-    /// Where companions may stand.
+pub(super) struct Anchor {
+    pub(super) chains: (u32, u32),
+    /// Where companions may stand: a bit for each place, the anchor's own being [`HERE`].
     pub(super) places: u64,
-    pub(super) ways: Ways,
+    /// The lengths of beginnings in which it asks for them, as bits.
+    pub(super) lengths: u32,
     /// Whether some chain has no companion.
     pub(super) is_enough: bool,
 }
@@ -56,7 +52,7 @@ pub(super) struct Chain {
     pub(super) links: (u32, u32),
     /// The link that is the anchor.
     pub(super) anchor: u32,
-    /// The item that is the companion, and the places in which it may stand: a bit for each, the anchor's own being [`HERE`].
+    /// The item that is the companion, and the places in which it may stand.
     pub(super) companion: Option<(u16, u64)>,
     /// Places before and behind the anchor which a match may reach to.
     pub(super) before: u32,
@@ -82,14 +78,14 @@ pub(super) struct Alarm {
 /// What a survey finds; kept from text to text for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// Groups, and the numbers of the words that are their anchors.
+    /// Anchors, and the numbers of the words that are.
     met: Vec<(u32, u32)>,
     /// Numbers of words that are misspelt, and the keys of the right ones.
     slips: Vec<(u32, u64)>,
     pub(super) alarms: Vec<Alarm>,
 }
 
-/// Marks what is no group but a word that is misspelt.
+/// Marks what is no anchor but a word that is misspelt.
 pub(super) const SLIP: u32 = 1 << 31;
 
 /// Owner of the words of all items.
@@ -98,9 +94,6 @@ pub(super) const ANY: u16 = u16::MAX;
 /// The bit of the anchor's own place, and how far from it a companion may stand.
 pub(super) const HERE: u32 = 32;
 pub(super) const NEAR: u32 = 31;
-
-/// The places before the anchor.
-pub(super) const BEFORE: u64 = (1 << HERE) - 1;
 
 /// Most places between the items of a chain.
 pub(super) const SPAN: u32 = 120;
@@ -114,22 +107,26 @@ impl Stage {
         slips.clear();
         for number in &trail.likely {
             let (key, before) = (trail.key(*number), trail.before(*number));
-            for group in self.anchors.of(key, before) {
-                if group & SLIP == 0 {
-                    met.push((group, *number));
-                    continue;
+            self.known.of(key, before, |anchor| {
+                if anchor & SLIP == 0 {
+                    met.push((anchor, *number));
+                } else {
+                    slips.push((*number, self.slips[(anchor ^ SLIP) as usize]));
                 }
-                let right = self.slips[(group ^ SLIP) as usize];
-                slips.push((*number, right));
-                let groups = self.anchors.of(right, before);
-                met.extend(groups.filter(|group| group & SLIP == 0).map(|group| (group, *number)));
-            }
+            });
+        }
+        for (number, right) in &*slips {
+            self.known.of(*right, trail.before(*number), |anchor| {
+                if anchor & SLIP == 0 {
+                    met.push((anchor, *number));
+                }
+            });
         }
         for sign in &trail.signs {
             let key = key_at(text, *sign as usize);
             if self.gate.is_open(0, key) {
                 let number = trail.word_at(*sign as usize);
-                met.extend(self.anchors.of(key, 0).map(|group| (group, number)));
+                self.known.of(key, 0, |anchor| met.push((anchor, number)));
             }
         }
         let mut look = Look {
@@ -139,14 +136,14 @@ impl Stage {
             slips,
             alarms,
         };
-        for (group, number) in met {
-            look.group(*group, *number);
+        for (anchor, number) in met {
+            look.anchor(*anchor, *number);
         }
     }
 
     /// Whether a word may belong to any item.
     pub(super) fn knows(&self, word: &[u8]) -> bool {
-        self.items.has(u32::from(ANY), self.known, key(word), 0)
+        self.items.has(u32::from(ANY), self.all_ways, key(word), 0)
     }
 }
 
@@ -165,82 +162,46 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Looks for the chains whose anchor is in group `number`, around a word.
-    fn group(&mut self, number: u32, word: u32) {
-        let group = &self.stage.groups[number as usize];
-        let mut near = 0_u64;
-        let first = word.saturating_sub(HERE.saturating_sub(group.places.trailing_zeros()));
-        let behind = (64 - HERE).saturating_sub(group.places.leading_zeros());
+    /// Looks for the chains of an anchor around a word.
+    fn anchor(&mut self, number: u32, word: u32) {
+        let anchor = &self.stage.anchors[number as usize];
+        let before = HERE.saturating_sub(anchor.places.trailing_zeros());
+        let behind = (64 - HERE).saturating_sub(anchor.places.leading_zeros());
+        let first = word.saturating_sub(before);
         let last = (word + behind).min(self.trail.len()).max(first);
-        let mut before = self.trail.before(first);
         let words = &self.trail.keys()[first as usize..last as usize];
-        for (at, key) in (first + HERE - word..64).zip(words) {
-            let owner = number * 2 + u32::from(at >= HERE);
-            near |= u64::from(self.stage.near.has(owner, group.ways, *key, before)) << at;
-            before = *key as u32;
-        }
+        let near = self.stage.near.of(number, anchor.lengths, words);
+        let mut near = near << (first + HERE - word) & anchor.places;
         for (at, right) in self.slips {
             if (first..last).contains(at) {
-                let (place, before) = (at + HERE - word, self.trail.before(*at));
-                let owner = number * 2 + u32::from(place >= HERE);
-                near |= u64::from(self.stage.near.has(owner, group.ways, *right, before)) << place;
+                let is_near = self.stage.near.of(number, anchor.lengths, &[*right]);
+                near |= is_near << (at + HERE - word);
             }
         }
-        near &= group.places;
-        let ranges = &self.stage.of_groups[group.ranges.0 as usize..group.ranges.1 as usize];
-        while near != 0 {
-            let place = near.trailing_zeros();
-            near &= near - 1;
-            let at = word + place - HERE;
-            let before = self.trail.before(at);
-            self.companion(self.trail.key(at), before, (word, place), ranges);
-            for (slip, right) in self.slips {
-                if *slip == at {
-                    self.companion(*right, before, (word, place), ranges);
-                }
-            }
+        if near == 0 && !anchor.is_enough {
+            return;
         }
-        if group.is_enough {
-            for chain in ranges.iter().flat_map(|range| range.0..range.1) {
-                if self.stage.chains[chain as usize].companion.is_none() {
-                    self.chain(chain, word);
-                }
+        for chain in anchor.chains.0..anchor.chains.1 {
+            if self.is_whole(&self.stage.chains[chain as usize], word, near) {
+                self.alarms.push(Alarm { chain, word });
             }
         }
     }
 
-    /// Looks for the chains in `ranges` in which a word at a place may be the companion of the anchor at `word`.
-    fn companion(
-        &mut self,
-        key: u64,
-        before: u32,
-        (word, place): (u32, u32),
-        ranges: &[(u32, u32)],
-    ) {
-        let stage = self.stage;
-        for chain in stage.companions.of(key, before) {
-            let Some((_, places)) = stage.chains[chain as usize].companion else {
-                continue;
-            };
-            if places >> place & 1 == 1
-                && ranges.iter().any(|range| (range.0..range.1).contains(&chain))
-            {
-                self.chain(chain, word);
+    /// Whether all items of a chain are around a word, given where companions may be.
+    fn is_whole(&self, chain: &Chain, word: u32, near: u64) -> bool {
+        if let Some((item, places)) = chain.companion {
+            let mut places = places & near;
+            while places != 0 && !self.is_item(word + places.trailing_zeros() - HERE, item) {
+                places &= places - 1;
+            }
+            if places == 0 {
+                return false;
             }
         }
-    }
-
-    /// Raises an alarm if all items of a chain are around a word.
-    fn chain(&mut self, number: u32, word: u32) {
-        let chain = &self.stage.chains[number as usize];
         let links = &self.stage.links[chain.links.0 as usize..chain.links.1 as usize];
         let (led, following) = links.split_at(chain.anchor as usize);
-        if self.is_led_to(word, led) && self.is_followed(word, following) {
-            self.alarms.push(Alarm {
-                chain: number,
-                word,
-            });
-        }
+        self.is_led_to(word, led) && self.is_followed(word, following)
     }
 
     /// Whether `links` are there before a word, in order.
