@@ -96,14 +96,19 @@ pub(super) struct Known {
 #[derive(Debug)]
 struct Buckets {
     bytes: u64,
-    starts: Vec<u32>,
+    starts: Vec<u16>,
     entries: Vec<Entry>,
 }
 
-#[derive(Debug)]
+/// A probe, and where its numbers begin.
+#[derive(Debug, Clone, Copy)]
 struct Entry {
-    probe: Probe,
-    numbers: (u32, u32),
+    value: u64,
+    /// Zero if it does not matter.
+    before: u32,
+    numbers: u16,
+    count: u8,
+    length: u8,
 }
 
 const BUCKET_BITS: u32 = 12;
@@ -113,16 +118,22 @@ impl Known {
         all.sort_unstable();
         let (mut longer, mut shorter) = (Vec::new(), Vec::new());
         let mut at = 0;
-        for same in all.chunk_by(|a, b| a.0 == b.0) {
+        // A count is a byte: what has more numbers has several entries.
+        for same in all.chunk_by(|a, b| a.0 == b.0).flat_map(|same| same.chunks(255)) {
             let probe = same[0].0;
-            let numbers = (at, at + same.len() as u32);
-            at = numbers.1;
-            let entries = if probe.length() == SHORTEST_STEM as u32 {
-                &mut shorter
-            } else {
-                &mut longer
+            let entry = Entry {
+                value: probe.value,
+                before: probe.before.map_or(0, |before| before.get()),
+                numbers: at,
+                count: same.len() as u8,
+                length: probe.length() as u8,
             };
-            entries.push(Entry { probe, numbers });
+            at += same.len() as u16;
+            if usize::from(entry.length) == SHORTEST_STEM {
+                shorter.push(entry);
+            } else {
+                longer.push(entry);
+            }
         }
         Self {
             longer: Buckets::new(LENGTHS[SHORTEST_STEM + 1], longer),
@@ -136,11 +147,12 @@ impl Known {
     pub(super) fn of(&self, key: u64, before: u32, mut take: impl FnMut(u32)) {
         for buckets in [&self.longer, &self.shorter] {
             for entry in buckets.of(key) {
-                if entry.probe.finds(key, before) {
-                    let (start, end) = entry.numbers;
-                    self.numbers[start as usize..end as usize]
-                        .iter()
-                        .for_each(|number| take(*number));
+                if key & LENGTHS[usize::from(entry.length & 15)] == entry.value
+                    && (entry.before == 0 || entry.before == before)
+                {
+                    let start = usize::from(entry.numbers);
+                    let numbers = &self.numbers[start..start + usize::from(entry.count)];
+                    numbers.iter().for_each(|number| take(*number));
                 }
             }
         }
@@ -149,7 +161,7 @@ impl Known {
 
 impl Buckets {
     fn new(bytes: u64, mut entries: Vec<Entry>) -> Self {
-        let bucket = |entry: &Entry| bucket(entry.probe.value & bytes);
+        let bucket = |entry: &Entry| bucket(entry.value & bytes);
         entries.sort_by_key(bucket);
         let mut starts = vec![0; (1 << BUCKET_BITS) + 1];
         for entry in &entries {
@@ -170,7 +182,7 @@ impl Buckets {
     #[inline]
     fn of(&self, key: u64) -> &[Entry] {
         let at = bucket(key & self.bytes);
-        &self.entries[self.starts[at] as usize..self.starts[at + 1] as usize]
+        &self.entries[usize::from(self.starts[at])..usize::from(self.starts[at + 1])]
     }
 }
 
@@ -179,7 +191,7 @@ fn bucket(bytes: u64) -> usize {
     (bytes.wrapping_mul(MIX) >> (64 - BUCKET_BITS)) as usize
 }
 
-/// Anchors and the words that they ask for nearby: the first bytes of these.
+/// Anchors, or groups of them, and the words that they ask for nearby: the first bytes of these.
 #[derive(Debug)]
 pub(super) struct Near {
     blocks: Vec<u64>,
@@ -258,7 +270,7 @@ pub(super) fn way(probe: &Probe) -> Ways {
 impl Filter {
     /// An empty set with room for `count` pairs.
     pub(super) fn new(count: usize) -> Self {
-        let bits = (count * 16).next_power_of_two().trailing_zeros().max(12);
+        let bits = (count * 20).next_power_of_two().trailing_zeros().max(12);
         Self {
             blocks: vec![0; 1 << (bits - 6)],
             shift: 64 + 6 - bits,

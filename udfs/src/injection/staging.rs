@@ -7,13 +7,13 @@ use foldhash::fast::FixedState;
 use super::coverage::{Coverage, Plan};
 use super::probe::Probe;
 use super::scout::{Filter, Gate, Known, Near, near_length, way};
-use super::survey::{ANY, Anchor, Chain, HERE, Link, NEAR, SLIP, SPAN, Stage};
+use super::survey::{ANY, Anchor, Chain, Group, HERE, Link, NEAR, SLIP, SPAN, Stage, Wanted};
 
 /// How often the anchors are chosen again, each in view of all others.
 const ROUNDS: usize = 3;
 
 /// What it costs to ask a word whether it is a companion, as part of what it costs to look around it.
-const NEARBY: f32 = 0.01;
+const NEARBY: f32 = 0.005;
 
 /// A tie between anchors is for the one with fewer words.
 const WORD: f32 = 1e-7;
@@ -35,7 +35,10 @@ impl Coverage {
             gate: Gate::new(std::iter::empty()),
             known: Known::new(Vec::new()),
             anchors: Vec::new(),
-            near: Near::new(0),
+            groups: Vec::new(),
+            of_groups: Vec::new(),
+            near_groups: Near::new(0),
+            near_anchors: Near::new(0),
             chains: Vec::with_capacity(plans.len()),
             links: Vec::new(),
             items: Filter::new(0),
@@ -73,7 +76,7 @@ impl Coverage {
                             match uses[*probe as usize] {
                                 0 => rate + WORD,
                                 // A word that begins more has more to be looked for around it.
-                                _ => rate,
+                                _ => rate / 2.0,
                             }
                         })
                         .sum();
@@ -175,32 +178,61 @@ impl Coverage {
 
     /// Fills in which words are anchors, and what these ask for. Anchors are numbered as their chains stand.
     fn add_anchors(&self, plans: &[(&Plan, usize)], items: &[usize], stage: &mut Stage) {
-        let mut entries = Vec::new();
-        let mut companions: Vec<(u32, u16)> = Vec::new();
+        // Which probes are which anchors.
+        let mut of_probes: Vec<(u32, u16)> = Vec::new();
+        let mut companions: Vec<Vec<u16>> = Vec::new();
         let mut start = 0;
         for chains in plans.chunk_by(|(a, i), (b, j)| a.steps[*i].item == b.steps[*j].item) {
             let (plan, step) = chains[0];
-            let number = stage.anchors.len() as u32;
+            let number = stage.anchors.len() as u16;
             let probes = self.items[plan.steps[step].item].probes.iter();
-            entries.extend(probes.map(|probe| (self.probes[*probe as usize], number)));
-            let end = start + chains.len() as u32;
-            let (mut places, mut is_enough) = (0, false);
-            for chain in &stage.chains[start as usize..end as usize] {
+            of_probes.extend(probes.map(|probe| (*probe, number)));
+            let chains = (start, start + chains.len() as u32);
+            start = chains.1;
+            let mut wanted = Wanted::default();
+            let mut of_anchor = Vec::new();
+            for chain in &stage.chains[chains.0 as usize..chains.1 as usize] {
                 match chain.companion {
-                    Some((item, its_places)) => {
-                        places |= its_places;
-                        companions.push((number, item));
+                    Some((item, places)) => {
+                        wanted.places |= places;
+                        of_anchor.push(item);
                     }
-                    None => is_enough = true,
+                    None => wanted.nobody = true,
                 }
             }
-            stage.anchors.push(Anchor {
-                chains: (start, end),
-                places,
-                lengths: 0,
-                is_enough,
-            });
-            start = end;
+            of_anchor.sort_unstable();
+            of_anchor.dedup();
+            companions.push(of_anchor);
+            stage.anchors.push(Anchor { chains, wanted });
+        }
+        let probes = |item: u16| {
+            let probes = self.items[items[usize::from(item)]].probes.iter();
+            probes.map(|probe| &self.probes[*probe as usize])
+        };
+        let count = companions.iter().flatten().map(|item| probes(*item).count());
+        stage.near_anchors = Near::new(count.sum());
+        for ((number, items), anchor) in (0..).zip(&companions).zip(&mut stage.anchors) {
+            for probe in items.iter().flat_map(|item| probes(*item)) {
+                anchor.wanted.lengths |= near_length(probe);
+                stage.near_anchors.add(number, probe);
+            }
+        }
+        let mut entries = self.add_groups(of_probes, stage);
+        let near = |group: &Group| -> Vec<u16> {
+            let anchors = &stage.of_groups[group.anchors.0 as usize..group.anchors.1 as usize];
+            let items = anchors.iter().flat_map(|at| &companions[usize::from(*at)]);
+            let mut items: Vec<u16> = items.copied().collect();
+            items.sort_unstable();
+            items.dedup();
+            items
+        };
+        let near: Vec<Vec<u16>> = stage.groups.iter().map(near).collect();
+        let count = near.iter().flatten().map(|item| probes(*item).count());
+        stage.near_groups = Near::new(count.sum());
+        for (number, items) in (0..).zip(&near) {
+            for probe in items.iter().flat_map(|item| probes(*item)) {
+                stage.near_groups.add(number, probe);
+            }
         }
         for (slip, right) in &self.slips {
             entries.push((*slip, SLIP | stage.slips.len() as u32));
@@ -208,22 +240,34 @@ impl Coverage {
         }
         stage.gate = Gate::new(entries.iter().map(|(probe, _)| probe));
         stage.known = Known::new(entries);
-        companions.sort_unstable();
-        companions.dedup();
-        self.add_near(&companions, items, stage);
     }
 
-    /// Fills in the words that anchors ask for nearby: the first bytes of them.
-    fn add_near(&self, companions: &[(u32, u16)], items: &[usize], stage: &mut Stage) {
-        let probes = |item: u16| &self.items[items[usize::from(item)]].probes;
-        let count = companions.iter().map(|(_, item)| probes(*item).len()).sum();
-        stage.near = Near::new(count);
-        for (anchor, item) in companions {
-            for probe in probes(*item) {
-                let probe = &self.probes[*probe as usize];
-                stage.anchors[*anchor as usize].lengths |= near_length(probe);
-                stage.near.add(*anchor, probe);
+    /// Groups the anchors that have words in common; gives the group of each word.
+    fn add_groups(&self, mut of_probes: Vec<(u32, u16)>, stage: &mut Stage) -> Vec<(Probe, u32)> {
+        of_probes.sort_unstable();
+        let mut numbers: HashMap<Vec<u16>, u32, FixedState> = HashMap::default();
+        let mut entries = Vec::new();
+        for of_probe in of_probes.chunk_by(|a, b| a.0 == b.0) {
+            let anchors: Vec<u16> = of_probe.iter().map(|(_, anchor)| *anchor).collect();
+            let next = numbers.len() as u32;
+            let number = *numbers.entry(anchors).or_insert(next);
+            if number == next {
+                let start = stage.of_groups.len() as u32;
+                let mut wanted = Wanted::default();
+                for (_, anchor) in of_probe {
+                    let of_anchor = &stage.anchors[usize::from(*anchor)].wanted;
+                    wanted.places |= of_anchor.places;
+                    wanted.lengths |= of_anchor.lengths;
+                    wanted.nobody |= of_anchor.nobody;
+                    stage.of_groups.push(*anchor);
+                }
+                stage.groups.push(Group {
+                    anchors: (start, stage.of_groups.len() as u32),
+                    wanted,
+                });
             }
+            entries.push((self.probes[of_probe[0].0 as usize], number));
         }
+        entries
     }
 }

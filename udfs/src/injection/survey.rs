@@ -12,11 +12,15 @@ use super::walk::Trail;
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) gate: Gate,
-    /// The anchors that a word is, or a word that it is a misspelling of.
+    /// The group of anchors that a word is, or a word that it is a misspelling of.
     pub(super) known: Known,
+    pub(super) groups: Vec<Group>,
+    /// The anchors of groups.
+    pub(super) of_groups: Vec<u16>,
     pub(super) anchors: Vec<Anchor>,
-    /// The companions of anchors.
-    pub(super) near: Near,
+    /// The companions of groups and of anchors.
+    pub(super) near_groups: Near,
+    pub(super) near_anchors: Near,
     /// Grouped by their anchors.
     pub(super) chains: Vec<Chain>,
     pub(super) links: Vec<Link>,
@@ -32,16 +36,29 @@ pub(super) struct Stage {
     pub(super) markers: Vec<bool>,
 }
 
+/// The anchors that a word is, taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) anchors: (u32, u32),
+    pub(super) wanted: Wanted,
+}
+
+/// Where companions may stand, and how they are asked for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// A bit for each place, the anchor's own being [`HERE`].
+    pub(super) places: u64,
+    /// The lengths of beginnings in which companions are asked for, as bits.
+    pub(super) lengths: u32,
+    /// Whether some chain has no companion.
+    pub(super) nobody: bool,
+}
+
 /// The chains that an item is the anchor of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Anchor {
     pub(super) chains: (u32, u32),
-    /// Where companions may stand: a bit for each place, the anchor's own being [`HERE`].
-    pub(super) places: u64,
-    /// The lengths of beginnings in which it asks for them, as bits.
-    pub(super) lengths: u32,
-    /// Whether some chain has no companion.
-    pub(super) is_enough: bool,
+    pub(super) wanted: Wanted,
 }
 
 /// The items of a pattern, in order.
@@ -78,14 +95,14 @@ pub(super) struct Alarm {
 /// What a survey finds; kept from text to text for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// Anchors, and the numbers of the words that are.
+    /// Groups of anchors, and the numbers of the words that are.
     met: Vec<(u32, u32)>,
     /// Numbers of words that are misspelt, and the keys of the right ones.
     slips: Vec<(u32, u64)>,
     pub(super) alarms: Vec<Alarm>,
 }
 
-/// Marks what is no anchor but a word that is misspelt.
+/// Marks what is no group but a word that is misspelt.
 pub(super) const SLIP: u32 = 1 << 31;
 
 /// Owner of the words of all items.
@@ -107,18 +124,18 @@ impl Stage {
         slips.clear();
         for number in &trail.likely {
             let (key, before) = (trail.key(*number), trail.before(*number));
-            self.known.of(key, before, |anchor| {
-                if anchor & SLIP == 0 {
-                    met.push((anchor, *number));
+            self.known.of(key, before, |group| {
+                if group & SLIP == 0 {
+                    met.push((group, *number));
                 } else {
-                    slips.push((*number, self.slips[(anchor ^ SLIP) as usize]));
+                    slips.push((*number, self.slips[(group ^ SLIP) as usize]));
                 }
             });
         }
         for (number, right) in &*slips {
-            self.known.of(*right, trail.before(*number), |anchor| {
-                if anchor & SLIP == 0 {
-                    met.push((anchor, *number));
+            self.known.of(*right, trail.before(*number), |group| {
+                if group & SLIP == 0 {
+                    met.push((group, *number));
                 }
             });
         }
@@ -126,7 +143,7 @@ impl Stage {
             let key = key_at(text, *sign as usize);
             if self.gate.is_open(0, key) {
                 let number = trail.word_at(*sign as usize);
-                self.known.of(key, 0, |anchor| met.push((anchor, number)));
+                self.known.of(key, 0, |group| met.push((group, number)));
             }
         }
         let mut look = Look {
@@ -136,8 +153,8 @@ impl Stage {
             slips,
             alarms,
         };
-        for (anchor, number) in met {
-            look.anchor(*anchor, *number);
+        for (group, number) in met {
+            look.group(*group, *number);
         }
     }
 
@@ -162,27 +179,55 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Looks for the chains of an anchor around a word.
-    fn anchor(&mut self, number: u32, word: u32) {
-        let anchor = &self.stage.anchors[number as usize];
-        let before = HERE.saturating_sub(anchor.places.trailing_zeros());
-        let behind = (64 - HERE).saturating_sub(anchor.places.leading_zeros());
+    /// Looks for the chains of a group of anchors around a word.
+    fn group(&mut self, number: u32, word: u32) {
+        let stage = self.stage;
+        let Group { anchors, wanted } = &stage.groups[number as usize];
+        let before = HERE.saturating_sub(wanted.places.trailing_zeros());
+        let behind = (64 - HERE).saturating_sub(wanted.places.leading_zeros());
         let first = word.saturating_sub(before);
         let last = (word + behind).min(self.trail.len()).max(first);
         let words = &self.trail.keys()[first as usize..last as usize];
-        let near = self.stage.near.of(number, anchor.lengths, words);
-        let mut near = near << (first + HERE - word) & anchor.places;
+        let near = stage.near_groups.of(number, wanted.lengths, words);
+        let mut near = near << (first + HERE - word) & wanted.places;
         for (at, right) in self.slips {
             if (first..last).contains(at) {
-                let is_near = self.stage.near.of(number, anchor.lengths, &[*right]);
+                let is_near = stage.near_groups.of(number, wanted.lengths, &[*right]);
                 near |= is_near << (at + HERE - word);
             }
         }
-        if near == 0 && !anchor.is_enough {
+        if near == 0 && !wanted.nobody {
             return;
         }
-        for chain in anchor.chains.0..anchor.chains.1 {
-            if self.is_whole(&self.stage.chains[chain as usize], word, near) {
+        for anchor in &stage.of_groups[anchors.0 as usize..anchors.1 as usize] {
+            self.anchor(*anchor, word, near);
+        }
+    }
+
+    /// Looks for the chains of an anchor around a word, given where companions may be.
+    fn anchor(&mut self, number: u16, word: u32, near: u64) {
+        let stage = self.stage;
+        let Anchor { chains, wanted } = &stage.anchors[usize::from(number)];
+        let mut rest = near & wanted.places;
+        let mut near = 0;
+        while rest != 0 {
+            let place = rest.trailing_zeros();
+            rest &= rest - 1;
+            let at = word + place - HERE;
+            let asks = |key| {
+                let asked = &stage.near_anchors;
+                asked.of(u32::from(number), wanted.lengths, &[key]) != 0
+            };
+            let mut rights = self.slips.iter().filter(|(slip, _)| *slip == at);
+            if asks(self.trail.key(at)) || rights.any(|(_, right)| asks(*right)) {
+                near |= 1 << place;
+            }
+        }
+        if near == 0 && !wanted.nobody {
+            return;
+        }
+        for chain in chains.0..chains.1 {
+            if self.is_whole(&stage.chains[chain as usize], word, near) {
                 self.alarms.push(Alarm { chain, word });
             }
         }
