@@ -13,7 +13,7 @@ const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 pub(super) const SEEN: usize = 5;
 
 const BLOCK_BITS: u32 = 11;
-const PAIR_BITS: u32 = 17;
+const PAIR_BITS: u32 = 15;
 
 /// Which words may begin something.
 #[derive(Debug)]
@@ -86,9 +86,12 @@ impl Gate {
 /// Words and what each stands for: numbers.
 #[derive(Debug)]
 pub(super) struct Known {
-    /// Words of which four bytes count or all, and beginnings of three bytes.
-    longer: Buckets,
-    shorter: Buckets,
+    /// Words of which [`SEEN`] bytes count or more, beginnings of four bytes and of three.
+    words: Buckets,
+    fours: Buckets,
+    threes: Buckets,
+    /// A bit for each hash of three bytes that begin what is shorter.
+    short: [u64; 1 << (SHORT_BITS - 6)],
     numbers: Vec<u32>,
 }
 
@@ -96,6 +99,7 @@ pub(super) struct Known {
 #[derive(Debug)]
 struct Buckets {
     bytes: u64,
+    shift: u32,
     starts: Vec<u16>,
     entries: Vec<Entry>,
 }
@@ -111,12 +115,14 @@ struct Entry {
     length: u8,
 }
 
-const BUCKET_BITS: u32 = 12;
+const BUCKET_BITS: u32 = 13;
+const SHORT_BITS: u32 = 10;
 
 impl Known {
     pub(super) fn new(mut all: Vec<(Probe, u32)>) -> Self {
         all.sort_unstable();
-        let (mut longer, mut shorter) = (Vec::new(), Vec::new());
+        let [mut words, mut fours, mut threes] = [const { Vec::new() }; 3];
+        let mut short = [0; 1 << (SHORT_BITS - 6)];
         let mut at = 0;
         // A count is a byte: what has more numbers has several entries.
         for same in all.chunk_by(|a, b| a.0 == b.0).flat_map(|same| same.chunks(255)) {
@@ -129,15 +135,23 @@ impl Known {
                 length: probe.length() as u8,
             };
             at += same.len() as u16;
+            if usize::from(entry.length) >= SEEN {
+                words.push(entry);
+                continue;
+            }
+            let bit = short_bit(entry.value);
+            short[bit >> 6] |= 1 << (bit & 63);
             if usize::from(entry.length) == SHORTEST_STEM {
-                shorter.push(entry);
+                threes.push(entry);
             } else {
-                longer.push(entry);
+                fours.push(entry);
             }
         }
         Self {
-            longer: Buckets::new(LENGTHS[SHORTEST_STEM + 1], longer),
-            shorter: Buckets::new(LENGTHS[SHORTEST_STEM], shorter),
+            words: Buckets::new(LENGTHS[SEEN], BUCKET_BITS, words),
+            fours: Buckets::new(LENGTHS[SHORTEST_STEM + 1], 6, fours),
+            threes: Buckets::new(LENGTHS[SHORTEST_STEM], 6, threes),
+            short,
             numbers: all.into_iter().map(|(_, number)| number).collect(),
         }
     }
@@ -145,25 +159,26 @@ impl Known {
     /// Calls `take` with the numbers of a word behind one that begins with `before`.
     #[inline]
     pub(super) fn of(&self, key: u64, before: u32, mut take: impl FnMut(u32)) {
-        for buckets in [&self.longer, &self.shorter] {
-            for entry in buckets.of(key) {
-                if key & LENGTHS[usize::from(entry.length & 15)] == entry.value
-                    && (entry.before == 0 || entry.before == before)
-                {
-                    let start = usize::from(entry.numbers);
-                    let numbers = &self.numbers[start..start + usize::from(entry.count)];
-                    numbers.iter().for_each(|number| take(*number));
-                }
-            }
+        self.words.of(key, before, &self.numbers, &mut take);
+        let bit = short_bit(key);
+        if self.short[bit >> 6] >> (bit & 63) & 1 == 1 {
+            self.fours.of(key, before, &self.numbers, &mut take);
+            self.threes.of(key, before, &self.numbers, &mut take);
         }
     }
 }
 
+#[inline]
+fn short_bit(key: u64) -> usize {
+    ((key & LENGTHS[SHORTEST_STEM]).wrapping_mul(MIX) >> (64 - SHORT_BITS)) as usize
+}
+
 impl Buckets {
-    fn new(bytes: u64, mut entries: Vec<Entry>) -> Self {
-        let bucket = |entry: &Entry| bucket(entry.value & bytes);
+    fn new(bytes: u64, bits: u32, mut entries: Vec<Entry>) -> Self {
+        let shift = 64 - bits;
+        let bucket = |entry: &Entry| ((entry.value & bytes).wrapping_mul(MIX) >> shift) as usize;
         entries.sort_by_key(bucket);
-        let mut starts = vec![0; (1 << BUCKET_BITS) + 1];
+        let mut starts = vec![0; (1 << bits) + 1];
         for entry in &entries {
             starts[bucket(entry) + 1] += 1;
         }
@@ -174,47 +189,47 @@ impl Buckets {
         }
         Self {
             bytes,
+            shift,
             starts,
             entries,
         }
     }
 
     #[inline]
-    fn of(&self, key: u64) -> &[Entry] {
-        let at = bucket(key & self.bytes);
-        &self.entries[usize::from(self.starts[at])..usize::from(self.starts[at + 1])]
+    fn of(&self, key: u64, before: u32, numbers: &[u32], take: &mut impl FnMut(u32)) {
+        let at = ((key & self.bytes).wrapping_mul(MIX) >> self.shift) as usize;
+        let bucket = usize::from(self.starts[at])..usize::from(self.starts[at + 1]);
+        for entry in &self.entries[bucket] {
+            if key & LENGTHS[usize::from(entry.length & 15)] == entry.value
+                && (entry.before == 0 || entry.before == before)
+            {
+                let start = usize::from(entry.numbers);
+                let numbers = &numbers[start..start + usize::from(entry.count)];
+                numbers.iter().for_each(|number| take(*number));
+            }
+        }
     }
-}
-
-#[inline]
-fn bucket(bytes: u64) -> usize {
-    (bytes.wrapping_mul(MIX) >> (64 - BUCKET_BITS)) as usize
 }
 
 /// Anchors, or groups of them, and the words that they ask for nearby: the first bytes of these.
 #[derive(Debug)]
-pub(super) struct Near {
-    blocks: Vec<u64>,
-    shift: u32,
+pub(super) struct Near<const BLOCKS: usize> {
+    blocks: Box<[u64; BLOCKS]>,
 }
 
-impl Near {
-    /// An empty set with room for `count` pairs.
-    pub(super) fn new(count: usize) -> Self {
-        let bits = (count * 12).next_power_of_two().trailing_zeros().max(12);
+impl<const BLOCKS: usize> Near<BLOCKS> {
+    pub(super) fn new() -> Self {
         Self {
-            blocks: vec![0; 1 << (bits - 6)],
-            shift: 64 + 6 - bits,
+            blocks: Box::new([0; BLOCKS]),
         }
     }
 
-    pub(super) fn size(&self)->usize {self.blocks.len()*8}
     /// Where the bits of a word are: two of one block.
     #[inline(always)]
-    fn place(&self, salt: u64, beginning: u64) -> (usize, u64) {
+    fn place(salt: u64, beginning: u64) -> (usize, u64) {
         let hash = (beginning ^ salt).wrapping_mul(MIX);
         let bits = 1 << (hash >> 32 & 63) | 1 << (hash >> 38 & 63);
-        ((hash >> self.shift) as usize, bits)
+        ((hash >> 44) as usize % BLOCKS, bits)
     }
 
     fn salt(owner: u32) -> u64 {
@@ -223,22 +238,21 @@ impl Near {
 
     /// Puts in that `owner` asks for what `probe` finds.
     pub(super) fn add(&mut self, owner: u32, probe: &Probe) {
-        let (at, bits) = self.place(Self::salt(owner), probe.value & LENGTHS[SEEN]);
+        let (at, bits) = Self::place(Self::salt(owner), probe.value & LENGTHS[SEEN]);
         self.blocks[at] |= bits;
     }
 
-    /// For which of some words `owner` asks, as bits, given the lengths of beginnings in which it asks.
+    /// For which of some words, 64 at most, `owner` asks, as bits, given the lengths of beginnings in which it asks.
     #[inline]
-    pub(super) fn of(&self, owner: u32, lengths: u32, keys: &[u64]) -> u64 {
+    pub(super) fn of(&self, owner: u32, mut lengths: u32, keys: &[u64]) -> u64 {
         let salt = Self::salt(owner);
         let mut found = 0;
-        for length in SHORTEST_STEM..=SEEN {
-            if lengths >> length & 1 == 0 {
-                continue;
-            }
-            for (number, key) in keys.iter().take(64).enumerate() {
-                let (at, bits) = self.place(salt, key & LENGTHS[length]);
-                found |= u64::from(self.blocks[at] & bits == bits) << number;
+        while lengths != 0 {
+            let mask = LENGTHS[lengths.trailing_zeros() as usize & 7];
+            lengths &= lengths - 1;
+            for (number, key) in keys.iter().enumerate() {
+                let (at, bits) = Self::place(salt, key & mask);
+                found |= u64::from(self.blocks[at] & bits == bits) << (number & 63);
             }
         }
         found

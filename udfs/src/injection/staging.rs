@@ -37,8 +37,8 @@ impl Coverage {
             anchors: Vec::new(),
             groups: Vec::new(),
             of_groups: Vec::new(),
-            near_groups: Near::new(0),
-            near_anchors: Near::new(0),
+            near_groups: Near::new(),
+            near_anchors: Near::new(),
             chains: Vec::with_capacity(plans.len()),
             links: Vec::new(),
             items: Filter::new(0),
@@ -209,8 +209,6 @@ impl Coverage {
             let probes = self.items[items[usize::from(item)]].probes.iter();
             probes.map(|probe| &self.probes[*probe as usize])
         };
-        let count = companions.iter().flatten().map(|item| probes(*item).count());
-        stage.near_anchors = Near::new(count.sum());
         for ((number, items), anchor) in (0..).zip(&companions).zip(&mut stage.anchors) {
             for probe in items.iter().flat_map(|item| probes(*item)) {
                 anchor.wanted.lengths |= near_length(probe);
@@ -227,8 +225,6 @@ impl Coverage {
             items
         };
         let near: Vec<Vec<u16>> = stage.groups.iter().map(near).collect();
-        let count = near.iter().flatten().map(|item| probes(*item).count());
-        stage.near_groups = Near::new(count.sum());
         for (number, items) in (0..).zip(&near) {
             for probe in items.iter().flat_map(|item| probes(*item)) {
                 stage.near_groups.add(number, probe);

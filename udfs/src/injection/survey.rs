@@ -19,8 +19,8 @@ pub(super) struct Stage {
     pub(super) of_groups: Vec<u16>,
     pub(super) anchors: Vec<Anchor>,
     /// The companions of groups and of anchors.
-    pub(super) near_groups: Near,
-    pub(super) near_anchors: Near,
+    pub(super) near_groups: Near<{ 1 << 14 }>,
+    pub(super) near_anchors: Near<{ 1 << 12 }>,
     /// Grouped by their anchors.
     pub(super) chains: Vec<Chain>,
     pub(super) links: Vec<Link>,
