@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use foldhash::fast::FixedState;
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::coverage::Coverage;
+use super::coverage::{Coverage, ItemClasses};
 use super::decode;
 use super::fold::{Canon, fold, fold_ascii};
 use super::lexicon::{Class, Lexicon};
@@ -76,6 +76,9 @@ pub(crate) fn build_regex(source: &str) -> Result<Regex, regex::Error> {
 #[derive(Default)]
 struct Classes {
     by_name: HashMap<String, Class, FixedState>,
+    /// Classes of one term that is written out in a pattern.
+    by_term: HashMap<String, Class, FixedState>,
+    count: Class,
     /// The bytes of all terms.
     bytes: Vec<u8>,
     terms: Vec<Term>,
@@ -93,11 +96,11 @@ struct Term {
 impl Classes {
     fn add<'a>(
         &mut self,
-        name: String,
         terms: impl Iterator<Item = &'a str>,
         coverage: &mut Coverage,
     ) -> Class {
-        let class = self.by_name.len() as Class;
+        let class = self.count;
+        self.count = self.count.saturating_add(1);
         let first = self.terms.len();
         for term in terms {
             if term.is_ascii() {
@@ -124,26 +127,29 @@ impl Classes {
                 .iter()
                 .map(|term| (&self.bytes[term.bytes.clone()], term.is_marker)),
         );
-        self.by_name.insert(name, class);
         class
     }
 
-    fn of_item(&mut self, item: &Item, coverage: &mut Coverage) -> Result<Vec<Class>, String> {
+    fn of_item(
+        &mut self,
+        item: &Item<'_>,
+        coverage: &mut Coverage,
+    ) -> Result<Vec<Class>, String> {
         let mut classes = Vec::with_capacity(item.classes.len() + item.terms.len());
         for name in &item.classes {
-            classes.push(
-                *self
-                    .by_name
-                    .get(name)
-                    .ok_or_else(|| format!("class `{name}` is not defined"))?,
-            );
+            let known = self.by_name.get(*name);
+            classes.push(*known.ok_or_else(|| format!("class `{name}` is not defined"))?);
         }
         for term in &item.terms {
-            let name = format!("={term}");
-            classes.push(match self.by_name.get(&name) {
+            let class = match self.by_term.get(&**term) {
                 Some(class) => *class,
-                None => self.add(name, std::iter::once(term.as_str()), coverage),
-            });
+                None => {
+                    let class = self.add(std::iter::once(&**term), coverage);
+                    self.by_term.insert(term.to_string(), class);
+                    class
+                }
+            };
+            classes.push(class);
         }
         Ok(classes)
     }
@@ -198,9 +204,8 @@ impl Compiler {
         };
         for (name, terms) in class {
             let terms = terms.iter().flat_map(|line| alternatives(line));
-            compiler
-                .classes
-                .add(name.clone(), terms, &mut compiler.coverage);
+            let class = compiler.classes.add(terms, &mut compiler.coverage);
+            compiler.classes.by_name.insert(name.clone(), class);
         }
         let disguises: [(Target, Disguise); 3] = [
             (Target::Reversed, |word| word.chars().rev().collect()),
@@ -223,11 +228,21 @@ impl Compiler {
         let unless = self.unless(signature)?;
         for pattern in &signature.patterns {
             let items = pattern::parse(pattern)?;
+            let mut classes = Vec::with_capacity(items.len());
+            for (item, optional) in &items {
+                let of_item = self.classes.of_item(item, &mut self.coverage)?;
+                classes.push((of_item, item.gap, *optional));
+            }
             let first = self.patterns.all.len() as u32;
             for sequence in pattern::sequences(&items) {
-                self.add_sequence(index, &sequence, unless.clone(), signature.after)?;
+                self.add_sequence(index, &sequence, &classes, unless.clone(), signature.after);
             }
-            self.look_for(&items, first..self.patterns.all.len() as u32)?;
+            let range = first..self.patterns.all.len() as u32;
+            if self.coverage.pattern(&classes, self.targets.len() as u32) {
+                self.targets.push(Target::Patterns(range));
+            } else {
+                self.open.extend(range);
+            }
         }
         for source in &signature.regex {
             build_regex_syntax(source)?;
@@ -246,19 +261,19 @@ impl Compiler {
     fn add_sequence(
         &mut self,
         signature: u32,
-        items: &[Item],
+        sequence: &[(usize, u32)],
+        classes: &[ItemClasses],
         unless: std::ops::Range<u32>,
         after: u32,
-    ) -> Result<(), String> {
+    ) {
         let patterns = &mut self.patterns;
         let first = patterns.items.len() as u32;
-        for item in items {
-            let of_item = self.classes.of_item(item, &mut self.coverage)?;
+        for (item, gap) in sequence {
             let start = patterns.item_classes.len() as u32;
-            patterns.item_classes.extend_from_slice(&of_item);
+            patterns.item_classes.extend_from_slice(&classes[*item].0);
             patterns.items.push(PatternItem {
                 classes: start..patterns.item_classes.len() as u32,
-                gap: item.gap,
+                gap: *gap,
             });
         }
         patterns.all.push(Pattern {
@@ -267,26 +282,6 @@ impl Compiler {
             unless,
             after,
         });
-        Ok(())
-    }
-
-    /// Looks for a pattern, whose sequences are in `range`.
-    fn look_for(
-        &mut self,
-        items: &[(Item, bool)],
-        range: std::ops::Range<u32>,
-    ) -> Result<(), String> {
-        let mut of_items = Vec::with_capacity(items.len());
-        for (item, optional) in items {
-            let classes = self.classes.of_item(item, &mut self.coverage)?;
-            of_items.push((classes, item.gap, *optional));
-        }
-        if self.coverage.pattern(&of_items, self.targets.len() as u32) {
-            self.targets.push(Target::Patterns(range));
-        } else {
-            self.open.extend(range);
-        }
-        Ok(())
     }
 
     /// The classes that speak against a signature.
@@ -342,10 +337,10 @@ impl Matcher {
             open,
             regexes,
         } = compiler;
-        if classes.by_name.len() > usize::from(Class::MAX) {
+        if classes.count == Class::MAX {
             return Err(SignatureError::of("vocabulary", "more than 65,000 classes"));
         }
-        patterns.guards = vec![false; classes.by_name.len()];
+        patterns.guards = vec![false; usize::from(classes.count)];
         for class in &patterns.unless {
             patterns.guards[usize::from(*class)] = true;
         }

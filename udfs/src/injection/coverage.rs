@@ -17,7 +17,7 @@ use super::tokens::{Sort, sort_at};
 /// Collects what is looked for.
 #[derive(Default)]
 pub(crate) struct Coverage {
-    frequency: BTreeMap<String, u32>,
+    frequency: HashMap<Box<[u8]>, u32, FixedState>,
     misspelt: Vec<String>,
     pub(super) probes: Vec<Probe>,
     /// For each probe which part of all words in ordinary text it finds.
@@ -31,6 +31,9 @@ pub(crate) struct Coverage {
     /// How misspelt words may begin, and the keys of the right ones.
     pub(super) slips: Vec<(Probe, u64)>,
 }
+
+/// The classes of an item of a pattern, its gap, and whether it may be missing.
+pub(super) type ItemClasses = (Vec<Class>, u32, bool);
 
 /// The usable items of a pattern, in order, and what to do where they are found.
 pub(super) struct Plan {
@@ -92,8 +95,12 @@ const BEGINNING: usize = 5;
 
 impl Coverage {
     pub(crate) fn new(frequency: BTreeMap<String, u32>, misspelt: Vec<String>) -> Self {
+        let bytes = |word: String| word.into_bytes().into_boxed_slice();
         Self {
-            frequency,
+            frequency: frequency
+                .into_iter()
+                .map(|(word, rate)| (bytes(word), rate))
+                .collect(),
             misspelt,
             ..Self::default()
         }
@@ -197,9 +204,7 @@ impl Coverage {
     }
 
     fn number_of(&mut self, probe: Probe, word: &[u8]) -> u32 {
-        let known = std::str::from_utf8(word)
-            .ok()
-            .and_then(|word| self.frequency.get(word));
+        let known = self.frequency.get(word);
         self.number(probe, *known.unwrap_or(&RARE) as f32 / WORDS)
     }
 
@@ -215,7 +220,7 @@ impl Coverage {
 
     /// Looks for a pattern, whose items are any of the classes given with them, at a gap, and may be missing, to do `target`. Says
     /// whether it can be looked for.
-    pub(crate) fn pattern(&mut self, items: &[(Vec<Class>, u32, bool)], target: u32) -> bool {
+    pub(super) fn pattern(&mut self, items: &[ItemClasses], target: u32) -> bool {
         let mut steps = Vec::with_capacity(items.len());
         let mut end = 0;
         for (classes, gap, optional) in items {

@@ -121,27 +121,31 @@ impl Lexicon {
         self.classes.extend(of(terms, ends));
         let prefix = self.classes.len() as u32;
         self.classes.extend(of(terms, stem));
-        let below: Vec<&[(&[u8], Class)]> = terms
-            .chunk_by(|a, b| a.0.get(depth) == b.0.get(depth))
-            .filter(|group| !ends(group[0].0))
-            .map(|group| &group[group.partition_point(|(term, _)| stem(term))..])
-            .filter(|group| !group.is_empty())
-            .collect();
+        // What lies below, by the next byte; stems that end in it stand first.
+        let below = || {
+            terms
+                .chunk_by(|a, b| a.0.get(depth) == b.0.get(depth))
+                .filter(|group| !ends(group[0].0))
+                .map(|group| &group[group.partition_point(|(term, _)| stem(term))..])
+                .filter(|group| !group.is_empty())
+        };
         let edges = self.edges.len() as u32;
         let first = self.nodes.len() as u32;
         self.edges.extend(
             (first..)
-                .zip(&below)
+                .zip(below())
                 .map(|(next, group)| (group[0].0[depth], next)),
         );
+        let last = self.edges.len() as u32;
         self.nodes[node] = Node {
-            edges: (edges, self.edges.len() as u32),
+            edges: (edges, last),
             whole: (whole, prefix),
             prefix: (prefix, self.classes.len() as u32),
         };
+        let count = (last - edges) as usize;
         self.nodes
-            .resize(self.nodes.len() + below.len(), Node::default());
-        for (next, group) in (first..).zip(below) {
+            .resize(self.nodes.len() + count, Node::default());
+        for (next, group) in (first..).zip(below()) {
             self.grow(next as usize, depth + 1, group);
         }
     }
