@@ -94,11 +94,7 @@ struct Term {
 }
 
 impl Classes {
-    fn add<'a>(
-        &mut self,
-        terms: impl Iterator<Item = &'a str>,
-        coverage: &mut Coverage,
-    ) -> Class {
+    fn add<'a>(&mut self, terms: impl Iterator<Item = &'a str>, coverage: &mut Coverage) -> Class {
         let class = self.count;
         self.count = self.count.saturating_add(1);
         let first = self.terms.len();
@@ -130,11 +126,7 @@ impl Classes {
         class
     }
 
-    fn of_item(
-        &mut self,
-        item: &Item<'_>,
-        coverage: &mut Coverage,
-    ) -> Result<Vec<Class>, String> {
+    fn of_item(&mut self, item: &Item<'_>, coverage: &mut Coverage) -> Result<Vec<Class>, String> {
         let mut classes = Vec::with_capacity(item.classes.len() + item.terms.len());
         for name in &item.classes {
             let known = self.by_name.get(*name);
@@ -390,4 +382,13 @@ fn rotated(word: &str, shift: u8) -> String {
     fold_ascii(word, &mut plain);
     decode::rotate(&plain, &mut out, shift);
     String::from_utf8_lossy(&out.text).into_owned()
+}
+
+/// A matcher of one pattern.
+#[cfg(test)]
+pub(super) fn matcher_of(pattern: &str) -> Matcher {
+    let toml = format!(
+        "[[signature]]\nid = \"a\"\ncategory = \"a\"\nweight = 0.9\natlas = \"a\"\npatterns = ['{pattern}']"
+    );
+    Matcher::from_toml(&toml).expect("a valid pattern")
 }

@@ -106,7 +106,7 @@ impl Coverage {
         }
     }
 
-    /// Notes the next class: its `terms` as [`canonical`](super::tokens::canonical) writes them, markers as they are.
+    /// Notes the next class: its `terms` as [`Canonical`](super::tokens::Canonical) writes them, markers as they are.
     pub(crate) fn class<'a>(&mut self, terms: impl Iterator<Item = (&'a [u8], bool)>) {
         let mut class = Terms::default();
         for (term, is_marker) in terms {
@@ -362,7 +362,11 @@ impl Coverage {
                 .collect();
             let slips = misspellings(&word);
             let slips = slips.iter().filter_map(|slip| self::beginning(slip));
-            self.slips.extend(slips.filter(|slip| *slip != beginning).map(|slip| (slip, right)));
+            self.slips.extend(
+                slips
+                    .filter(|slip| *slip != beginning)
+                    .map(|slip| (slip, right)),
+            );
             let number = self.number_of(beginning, b"");
             for item in &mut self.items {
                 let is_known = |probe: &u32| known.get(*probe as usize) == Some(&true);
@@ -446,7 +450,11 @@ mod tests {
             Some(vec![word("full").behind(b"in")])
         );
         assert_eq!(chosen(&common, &["the full"]), Some(vec![word("full")]));
-        assert_eq!(chosen(&common, &["full of the"]), Some(vec![word("full")]));
+        // Full of: 0.0005 * 0.03 * 30 is.
+        assert_eq!(
+            chosen(&common, &["full of the"]),
+            Some(vec![word("of").behind(b"full")])
+        );
         // A word that is looked for anyway costs nothing.
         assert_eq!(
             chosen(&common, &["full", "in full the"]),
@@ -464,37 +472,19 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_chosen_if_one_word_alone_is_common() {
-        let classes: &[&[&str]] = &[&["the"], &["prompt"], &["verbatim"]];
-        let pair = |frequency: &[(&str, u32)]| {
-            let mut coverage = coverage(frequency, classes);
-            coverage.pattern(&[(vec![0], 0), (vec![1], 2), (vec![2], 3)], 0);
-            let Plan { chain, first } = &coverage.plans[0];
-            (first.map(|first| first.0), chain.pivot)
-        };
-        // Of the next fifteen words one in seven is a prompt: most words that are verbatim need no look.
-        assert_eq!(
-            pair(&[("the", 6000), ("prompt", 1000), ("verbatim", 10)]),
-            (Some(1), 2)
-        );
-        // If every other word is, nothing is gained.
-        assert_eq!(
-            pair(&[("the", 60_000), ("prompt", 50_000), ("verbatim", 10)]),
-            (None, 2)
-        );
-    }
-
-    #[test]
-    fn the_extent_holds_all_items_with_their_gaps() {
+    fn distances_hold_all_items_with_their_gaps() {
         let mut coverage = coverage(&[], &[&["show me", "print"], &["own"], &["system prompt"]]);
-        assert!(coverage.pattern(&[(vec![0], 0), (vec![1], 4), (vec![2], 3)], 7));
-        // Before the last item the words of all terms and both gaps, behind it no more than its own words.
-        let Plan { chain, .. } = &coverage.plans[0];
-        assert_eq!((chain.target, chain.pivot), (7, 2));
-        assert_eq!((chain.before, chain.behind), (2 + 4 + 1 + 3 + 2, 2));
-        // From `print`, or the end of `show me`, to `own` and from there to the end of `system prompt`.
-        let most: Vec<u8> = coverage.links.iter().map(|link| link.most).collect();
-        assert_eq!(most, [4 + 2, 3 + 1 + 2, 0]);
+        let items = [(vec![0], 0, false), (vec![1], 4, true), (vec![2], 3, false)];
+        assert!(coverage.pattern(&items, 7));
+        // The item that may be missing is not asked for, and its place is counted.
+        let Plan {
+            target,
+            steps,
+            length,
+        } = &coverage.plans[0];
+        assert_eq!((*target, steps.len(), *length), (7, 2, 2 + 4 + 1 + 3 + 2));
+        // From `print`, or the end of `show me`, to the end of `system prompt`, and one word that emphasis cuts in two.
+        assert_eq!(coverage.reach(&steps[0], &steps[1]), 1 + 4 + 1 + 3 + 2);
     }
 
     #[test]

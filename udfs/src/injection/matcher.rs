@@ -199,7 +199,10 @@ impl Matcher {
             fold_untracked(text, canon, &mut verdict.signals);
             classify(&canon.text, &mut work.marks);
             self.look(&canon.text, work, FINDING);
-            if work.survey.alarms.is_empty() && self.open.is_empty() && dress.is_plain() && !canon.changed
+            if work.survey.alarms.is_empty()
+                && self.open.is_empty()
+                && dress.is_plain()
+                && !canon.changed
             {
                 return verdict;
             }
@@ -522,6 +525,7 @@ impl Pass<'_> {
         if self.work.live.is_empty() {
             return;
         }
+        self.work.live.sort_unstable();
         let part = whole_words(&canon.text, part);
         let Work {
             trail,

@@ -51,7 +51,7 @@ impl Gate {
         gate
     }
 
-    fn add(&mut self, probe: &Probe) {
+    pub(super) fn add(&mut self, probe: &Probe) {
         let length = probe.length();
         if let Some(before) = probe.before
             && length >= SEEN as u32
@@ -125,7 +125,10 @@ impl Known {
         let mut short = [0; 1 << (SHORT_BITS - 6)];
         let mut at = 0;
         // A count is a byte: what has more numbers has several entries.
-        for same in all.chunk_by(|a, b| a.0 == b.0).flat_map(|same| same.chunks(255)) {
+        for same in all
+            .chunk_by(|a, b| a.0 == b.0)
+            .flat_map(|same| same.chunks(255))
+        {
             let probe = same[0].0;
             let entry = Entry {
                 value: probe.value,
@@ -291,7 +294,6 @@ impl Filter {
         }
     }
 
-    pub(super) fn size(&self)->usize {self.blocks.len()*8}
     /// Where the bits of a pair are: three of one block.
     #[inline]
     fn place(&self, owner: u32, way: u32, value: u64, before: u32) -> (usize, u64) {

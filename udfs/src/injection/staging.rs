@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use super::coverage::{Coverage, Plan};
 use super::probe::Probe;
 use super::scout::{Filter, Gate, Known, Near, near_length, way};
-use super::survey::{ANY, Anchor, Chain, Group, HERE, Link, NEAR, SLIP, SPAN, Stage, Wanted};
+use super::survey::{Anchor, Chain, Group, HERE, Link, NEAR, SLIP, SPAN, Stage, Wanted};
 
 /// How often the anchors are chosen again, each in view of all others.
 const ROUNDS: usize = 3;
@@ -43,7 +43,7 @@ impl Coverage {
             links: Vec::new(),
             items: Filter::new(0),
             ways: Vec::new(),
-            all_ways: 0,
+            vocabulary: Known::new(Vec::new()),
             markers: Vec::new(),
             slips: Vec::new(),
         };
@@ -166,14 +166,16 @@ impl Coverage {
             stage.ways.push(ways);
             stage.markers.push(item.has_marker);
         }
-        for (probe, _) in self.probes.iter().zip(known).filter(|(_, known)| *known) {
-            let probe = Probe {
-                before: None,
-                ..*probe
-            };
-            stage.all_ways |= way(&probe);
-            stage.items.add(u32::from(ANY), &probe);
-        }
+        // A word behind another is known wherever it stands.
+        let known = self.probes.iter().zip(known).filter(|(_, known)| *known);
+        let alone = known.map(|(probe, _)| Probe {
+            before: None,
+            ..*probe
+        });
+        let mut vocabulary: Vec<(Probe, u32)> = alone.map(|probe| (probe, 0)).collect();
+        vocabulary.sort_unstable();
+        vocabulary.dedup();
+        stage.vocabulary = Known::new(vocabulary);
     }
 
     /// Fills in which words are anchors, and what these ask for. Anchors are numbered as their chains stand.

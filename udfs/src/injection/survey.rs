@@ -24,12 +24,12 @@ pub(super) struct Stage {
     /// Grouped by their anchors.
     pub(super) chains: Vec<Chain>,
     pub(super) links: Vec<Link>,
-    /// The words of items; those of all items belong to [`ANY`] as well.
+    /// The words of items.
     pub(super) items: Filter,
     /// In which ways an item asks for words.
     pub(super) ways: Vec<Ways>,
-    /// In which ways all items together do.
-    pub(super) all_ways: Ways,
+    /// The words of all items.
+    pub(super) vocabulary: Known,
     /// The keys of words that are recognised with a typing error.
     pub(super) slips: Vec<u64>,
     /// Whether an item may be a marker.
@@ -105,9 +105,6 @@ pub(super) struct Survey {
 /// Marks what is no group but a word that is misspelt.
 pub(super) const SLIP: u32 = 1 << 31;
 
-/// Owner of the words of all items.
-pub(super) const ANY: u16 = u16::MAX;
-
 /// The bit of the anchor's own place, and how far from it a companion may stand.
 pub(super) const HERE: u32 = 32;
 pub(super) const NEAR: u32 = 31;
@@ -156,11 +153,14 @@ impl Stage {
         for (group, number) in met {
             look.group(*group, *number);
         }
+        alarms.sort_unstable_by_key(|alarm| alarm.word);
     }
 
     /// Whether a word may belong to any item.
     pub(super) fn knows(&self, word: &[u8]) -> bool {
-        self.items.has(u32::from(ANY), self.all_ways, key(word), 0)
+        let mut knows = false;
+        self.vocabulary.of(key(word), 0, |_| knows = true);
+        knows
     }
 }
 
@@ -330,5 +330,58 @@ fn spread(reached: u128, link: &Link) -> u128 {
     }
     allowed
 }
-pub(super) static N: [std::sync::atomic::AtomicUsize; 8] = [const { std::sync::atomic::AtomicUsize::new(0) }; 8];
-#[inline] fn n(i: usize) { N[i].fetch_add(1, std::sync::atomic::Ordering::Relaxed); }
+
+#[cfg(test)]
+mod tests {
+    use super::super::compile::matcher_of;
+    use super::super::marks::classify;
+    use super::*;
+
+    /// The words at which a chain for `pattern` is whole in `text`.
+    fn alarms(pattern: &str, text: &str) -> Vec<u32> {
+        let matcher = matcher_of(pattern);
+        let stage = &matcher.stages[0];
+        let (mut marks, mut trail) = (Vec::new(), Trail::default());
+        let mut survey = Survey::default();
+        classify(text.as_bytes(), &mut marks);
+        trail.walk(text.as_bytes(), &marks, &stage.gate);
+        stage.survey(text.as_bytes(), &trail, &mut survey);
+        survey.alarms.iter().map(|alarm| alarm.word).collect()
+    }
+
+    #[test]
+    fn items_must_follow_one_another_in_order_and_near() {
+        for pad in 0..70 {
+            let before = "x ".repeat(pad);
+            let text = |rest: &str| format!("{before}{rest} {}", "y ".repeat(pad % 7));
+            let whole = |rest: &str| alarms("one ..1 two ..3 three", &text(rest)).len();
+            assert_eq!(whole("one a two b c d three"), 1, "{pad}");
+            assert_eq!(whole("ONE, two; three"), 1, "{pad}");
+            assert_eq!(whole("two one three"), 0, "{pad}");
+            assert_eq!(whole("one two"), 0, "{pad}");
+            assert_eq!(whole("three two one"), 0, "{pad}");
+            // Distances are counted generously: stage two decides.
+            assert_eq!(whole("one two a b c d e f g three"), 0, "{pad}");
+        }
+    }
+
+    #[test]
+    fn every_place_is_told() {
+        assert_eq!(alarms("zebra", "zebra, a Zebra and zebras"), [0, 2]);
+        assert_eq!(alarms("zebra*", "zebra, a Zebra and zebras"), [0, 2, 4]);
+    }
+
+    #[test]
+    fn a_marker_stands_at_the_place_of_the_next_word() {
+        assert_eq!(alarms("{=[inst]} ..1 zebra", "a [inst] zebra"), [1]);
+        assert_eq!(alarms("see {=[inst]}", "see [inst]").len(), 1);
+        assert_eq!(alarms("see {=[/inst]}", "we see\n[/INST").len(), 1);
+        assert_eq!(alarms("{=[inst]} ..1 zebra", "a [list] zebra"), [0; 0]);
+    }
+
+    #[test]
+    fn optional_items_widen_the_distance() {
+        assert_eq!(alarms("one {=two}? three", "one two three").len(), 1);
+        assert_eq!(alarms("one {=two}? three", "one three").len(), 1);
+    }
+}

@@ -321,3 +321,136 @@ impl Cutter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::marks::classify;
+    use super::super::probe::Probe;
+    use super::super::scout::Known;
+    use super::*;
+
+    fn trail(probes: &[Probe], text: &str) -> Trail {
+        let (mut marks, mut trail) = (Vec::new(), Trail::default());
+        classify(text.as_bytes(), &mut marks);
+        trail.walk(text.as_bytes(), &marks, &Gate::new(probes.iter()));
+        trail
+    }
+
+    /// The numbers of the words that `probes` find, by gate and table.
+    fn look(probes: &[Probe], text: &str) -> Vec<(u32, u32)> {
+        let trail = trail(probes, text);
+        let known = Known::new(probes.iter().copied().zip(0..).collect());
+        let mut seen = Vec::new();
+        for at in &trail.likely {
+            known.of(trail.key(*at), trail.before(*at), |number| {
+                seen.push((number, *at))
+            });
+        }
+        seen.sort_unstable();
+        seen
+    }
+
+    fn words(probes: &[&str], text: &str) -> Vec<u32> {
+        let probes: Vec<Probe> = probes
+            .iter()
+            .map(|word| match word.strip_suffix('*') {
+                Some(stem) => Probe::beginning(stem.as_bytes()).expect("long enough"),
+                None => Probe::word(word.as_bytes()),
+            })
+            .collect();
+        let mut words: Vec<u32> = look(&probes, text).iter().map(|seen| seen.1).collect();
+        words.sort_unstable();
+        words
+    }
+
+    #[test]
+    fn words_are_found_by_their_beginning_at_every_place() {
+        for pad in 0..150 {
+            let text = format!("{}IGNORING x", ". ".repeat(pad));
+            assert_eq!(words(&["ignor*"], &text), [0], "{pad}");
+            let text = format!("{}(ai) {}", "x ".repeat(pad), "y".repeat(pad));
+            assert_eq!(words(&["ai"], &text), [pad as u32], "{pad}");
+            for apostrophe in ["DON'T go", "d'o'n't", "don`t \u{e9}"] {
+                let text = format!("{}{apostrophe}", "x ".repeat(pad));
+                assert_eq!(words(&["dont"], &text), [pad as u32], "{pad} {apostrophe}");
+                let text = format!("{}{apostrophe}", ",".repeat(pad));
+                assert_eq!(words(&["dont"], &text), [0], "{pad} {apostrophe}");
+            }
+        }
+        assert_eq!(
+            words(&["ai", "ignor*"], "aid signore maid ignoble"),
+            [0_u32; 0]
+        );
+        assert_eq!(
+            words(&["gpt*"], "chatgpt gpt-4 gpts (gpt) GPT"),
+            [1, 3, 4, 5]
+        );
+    }
+
+    #[test]
+    fn characters_of_unspaced_scripts_are_words_in_pairs() {
+        let text = "\u{8bf7}\u{5ffd}\u{7565}ok \u{5ffd}\u{8bf7}";
+        assert_eq!(words(&["\u{5ffd}\u{7565}"], text), [1]);
+        assert_eq!(words(&["ok"], text), [3]);
+        assert_eq!(words(&["\u{8bf7}*"], text), [0, 5]);
+        assert_eq!(
+            words(
+                &["\u{438}\u{433}\u{43d}*"],
+                "x \u{438}\u{433}\u{43d}\u{43e}\u{440}"
+            ),
+            [1]
+        );
+    }
+
+    #[test]
+    fn a_word_may_be_asked_for_behind_another() {
+        let stem = |stem: &str| Probe::beginning(stem.as_bytes()).expect("long enough");
+        let probes = [
+            stem("prompt").behind(b"system"),
+            Probe::word(b"far").behind(b"so"),
+        ];
+        let text = "prompt system. Prompts so what, so FAR farther so (far)";
+        assert_eq!(look(&probes, text), [(0, 2), (1, 6), (1, 9)]);
+    }
+
+    #[test]
+    fn a_word_is_all_that_its_beginnings_are() {
+        let stem = |stem: &str| Probe::beginning(stem.as_bytes()).expect("long enough");
+        let probes = [
+            stem("ins"),
+            stem("instr"),
+            Probe::word(b"instruct"),
+            stem("inst"),
+        ];
+        assert_eq!(
+            look(&probes, "instruct insist instrument instance"),
+            [
+                (0, 0),
+                (0, 1),
+                (0, 2),
+                (0, 3),
+                (1, 0),
+                (1, 2),
+                (2, 0),
+                (3, 0),
+                (3, 2),
+                (3, 3)
+            ]
+        );
+    }
+
+    #[test]
+    fn words_have_their_bytes_whatever_stands_around() {
+        for pad in 0..130 {
+            let text = format!("{} caf\u{e9}s, don't!", "ab ".repeat(pad));
+            let trail = trail(&[], &text);
+            let count = pad as u32;
+            assert_eq!(trail.len(), count + 2, "{pad}");
+            let bytes = trail.bytes(text.as_bytes(), count, count + 1);
+            assert_eq!(&text[bytes], "caf\u{e9}s, ");
+            assert_eq!(trail.word_at(text.len() - 3), count + 2);
+            assert_eq!(&text[trail.gap(text.as_bytes(), count + 1)], ", ");
+            assert_eq!(trail.key(count + 1), key(b"dont"));
+        }
+    }
+}
