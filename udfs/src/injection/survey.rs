@@ -4,6 +4,8 @@
 //! asked whether one of them may be the companion of that anchor in some pattern, the item that is rarest beside it. Only then the
 //! items of those patterns are looked for around, one by one. What remains is searched for.
 
+use std::ops::Range;
+
 use super::probe::key;
 use super::scout::{Filter, Gate, Known, Near, Ways};
 use super::walk::Trail;
@@ -140,7 +142,12 @@ impl Stage {
             let key = key_at(text, *sign as usize);
             if self.gate.is_open(0, key) {
                 let number = trail.word_at(*sign as usize);
-                self.known.of(key, 0, |group| met.push((group, number)));
+                self.known.of(key, 0, |group| {
+                    // A row of signs is one marker.
+                    if met.last() != Some(&(group, number)) {
+                        met.push((group, number));
+                    }
+                });
             }
         }
         let mut look = Look {
@@ -190,11 +197,9 @@ impl Look<'_> {
         let words = &self.trail.keys()[first as usize..last as usize];
         let near = stage.near_groups.of(number, wanted.lengths, words);
         let mut near = near << (first + HERE - word) & wanted.places;
-        for (at, right) in self.slips {
-            if (first..last).contains(at) {
-                let is_near = stage.near_groups.of(number, wanted.lengths, &[*right]);
-                near |= is_near << (at + HERE - word);
-            }
+        for (at, right) in self.slips(first..last) {
+            let is_near = stage.near_groups.of(number, wanted.lengths, &[*right]);
+            near |= is_near << (at + HERE - word);
         }
         if near == 0 && !wanted.nobody {
             return;
@@ -218,8 +223,8 @@ impl Look<'_> {
                 let asked = &stage.near_anchors;
                 asked.of(u32::from(number), wanted.lengths, &[key]) != 0
             };
-            let mut rights = self.slips.iter().filter(|(slip, _)| *slip == at);
-            if asks(self.trail.key(at)) || rights.any(|(_, right)| asks(*right)) {
+            let rights = self.slips(at..at + 1);
+            if asks(self.trail.key(at)) || rights.iter().any(|(_, right)| asks(*right)) {
                 near |= 1 << place;
             }
         }
@@ -231,6 +236,16 @@ impl Look<'_> {
                 self.alarms.push(Alarm { chain, word });
             }
         }
+    }
+
+    /// The misspelt ones of some words, in their order.
+    fn slips(&self, words: Range<u32>) -> &[(u32, u64)] {
+        if self.slips.is_empty() {
+            return &[];
+        }
+        let start = self.slips.partition_point(|(at, _)| *at < words.start);
+        let end = self.slips.partition_point(|(at, _)| *at < words.end);
+        &self.slips[start..end]
     }
 
     /// Whether all items of a chain are around a word, given where companions may be.
@@ -288,9 +303,11 @@ impl Look<'_> {
         if word < self.trail.len() {
             let key = self.trail.key(word);
             let before = self.trail.before(word);
-            let mut rights = self.slips.iter().filter(|(at, _)| *at == word);
+            let rights = self.slips(word..word + 1);
             if items.has(owner, ways, key, before)
-                || rights.any(|(_, right)| items.has(owner, ways, *right, before))
+                || rights
+                    .iter()
+                    .any(|(_, right)| items.has(owner, ways, *right, before))
             {
                 return true;
             }
