@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use foldhash::fast::FixedState;
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::coverage::Coverage;
+use super::coverage::{Coverage, ItemClasses};
 use super::decode;
 use super::fold::{Canon, fold, fold_ascii};
 use super::lexicon::{Class, Lexicon};
@@ -76,6 +76,9 @@ pub(crate) fn build_regex(source: &str) -> Result<Regex, regex::Error> {
 #[derive(Default)]
 struct Classes {
     by_name: HashMap<String, Class, FixedState>,
+    /// Classes of one term that is written out in a pattern.
+    by_term: HashMap<String, Class, FixedState>,
+    count: Class,
     /// The bytes of all terms.
     bytes: Vec<u8>,
     terms: Vec<Term>,
@@ -91,13 +94,9 @@ struct Term {
 }
 
 impl Classes {
-    fn add<'a>(
-        &mut self,
-        name: String,
-        terms: impl Iterator<Item = &'a str>,
-        coverage: &mut Coverage,
-    ) -> Class {
-        let class = self.by_name.len() as Class;
+    fn add<'a>(&mut self, terms: impl Iterator<Item = &'a str>, coverage: &mut Coverage) -> Class {
+        let class = self.count;
+        self.count = self.count.saturating_add(1);
         let first = self.terms.len();
         for term in terms {
             if term.is_ascii() {
@@ -124,26 +123,25 @@ impl Classes {
                 .iter()
                 .map(|term| (&self.bytes[term.bytes.clone()], term.is_marker)),
         );
-        self.by_name.insert(name, class);
         class
     }
 
-    fn of_item(&mut self, item: &Item, coverage: &mut Coverage) -> Result<Vec<Class>, String> {
+    fn of_item(&mut self, item: &Item<'_>, coverage: &mut Coverage) -> Result<Vec<Class>, String> {
         let mut classes = Vec::with_capacity(item.classes.len() + item.terms.len());
         for name in &item.classes {
-            classes.push(
-                *self
-                    .by_name
-                    .get(name)
-                    .ok_or_else(|| format!("class `{name}` is not defined"))?,
-            );
+            let known = self.by_name.get(*name);
+            classes.push(*known.ok_or_else(|| format!("class `{name}` is not defined"))?);
         }
         for term in &item.terms {
-            let name = format!("={term}");
-            classes.push(match self.by_name.get(&name) {
+            let class = match self.by_term.get(&**term) {
                 Some(class) => *class,
-                None => self.add(name, std::iter::once(term.as_str()), coverage),
-            });
+                None => {
+                    let class = self.add(std::iter::once(&**term), coverage);
+                    self.by_term.insert(term.to_string(), class);
+                    class
+                }
+            };
+            classes.push(class);
         }
         Ok(classes)
     }
@@ -198,9 +196,8 @@ impl Compiler {
         };
         for (name, terms) in class {
             let terms = terms.iter().flat_map(|line| alternatives(line));
-            compiler
-                .classes
-                .add(name.clone(), terms, &mut compiler.coverage);
+            let class = compiler.classes.add(terms, &mut compiler.coverage);
+            compiler.classes.by_name.insert(name.clone(), class);
         }
         let disguises: [(Target, Disguise); 3] = [
             (Target::Reversed, |word| word.chars().rev().collect()),
@@ -222,8 +219,21 @@ impl Compiler {
     fn add(&mut self, index: u32, signature: &Signature) -> Result<(), String> {
         let unless = self.unless(signature)?;
         for pattern in &signature.patterns {
-            for items in pattern::parse(pattern)? {
-                self.add_pattern(index, &items, unless.clone(), signature.after)?;
+            let items = pattern::parse(pattern)?;
+            let mut classes = Vec::with_capacity(items.len());
+            for (item, optional) in &items {
+                let of_item = self.classes.of_item(item, &mut self.coverage)?;
+                classes.push((of_item, item.gap, *optional));
+            }
+            let first = self.patterns.all.len() as u32;
+            for sequence in pattern::sequences(&items) {
+                self.add_sequence(index, &sequence, &classes, unless.clone(), signature.after);
+            }
+            let range = first..self.patterns.all.len() as u32;
+            if self.coverage.pattern(&classes, self.targets.len() as u32) {
+                self.targets.push(Target::Patterns(range));
+            } else {
+                self.open.extend(range);
             }
         }
         for source in &signature.regex {
@@ -240,31 +250,23 @@ impl Compiler {
         Ok(())
     }
 
-    fn add_pattern(
+    fn add_sequence(
         &mut self,
         signature: u32,
-        items: &[Item],
+        sequence: &[(usize, u32)],
+        classes: &[ItemClasses],
         unless: std::ops::Range<u32>,
         after: u32,
-    ) -> Result<(), String> {
+    ) {
         let patterns = &mut self.patterns;
-        let number = patterns.all.len() as u32;
         let first = patterns.items.len() as u32;
-        let mut of_items = Vec::with_capacity(items.len());
-        for item in items {
-            let of_item = self.classes.of_item(item, &mut self.coverage)?;
+        for (item, gap) in sequence {
             let start = patterns.item_classes.len() as u32;
-            patterns.item_classes.extend_from_slice(&of_item);
+            patterns.item_classes.extend_from_slice(&classes[*item].0);
             patterns.items.push(PatternItem {
                 classes: start..patterns.item_classes.len() as u32,
-                gap: item.gap,
+                gap: *gap,
             });
-            of_items.push((of_item, item.gap));
-        }
-        if self.coverage.pattern(&of_items, self.targets.len() as u32) {
-            self.targets.push(Target::Pattern(number));
-        } else {
-            self.open.push(number);
         }
         patterns.all.push(Pattern {
             signature,
@@ -272,7 +274,6 @@ impl Compiler {
             unless,
             after,
         });
-        Ok(())
     }
 
     /// The classes that speak against a signature.
@@ -328,17 +329,17 @@ impl Matcher {
             open,
             regexes,
         } = compiler;
-        if classes.by_name.len() > usize::from(Class::MAX) {
+        if classes.count == Class::MAX {
             return Err(SignatureError::of("vocabulary", "more than 65,000 classes"));
         }
-        patterns.guards = vec![false; classes.by_name.len()];
+        patterns.guards = vec![false; usize::from(classes.count)];
         for class in &patterns.unless {
             patterns.guards[usize::from(*class)] = true;
         }
         coverage.forgive_slips();
         let is_discount = |target: &u32| {
             match &targets[*target as usize] {
-                Target::Pattern(pattern) => Some(patterns.all[*pattern as usize].signature),
+                Target::Patterns(range) => Some(patterns.all[range.start as usize].signature),
                 Target::Regex(regex) => Some(regexes[*regex as usize].signature),
                 Target::Reversed | Target::Rotated(_) => None,
             }
@@ -381,4 +382,13 @@ fn rotated(word: &str, shift: u8) -> String {
     fold_ascii(word, &mut plain);
     decode::rotate(&plain, &mut out, shift);
     String::from_utf8_lossy(&out.text).into_owned()
+}
+
+/// A matcher of one pattern.
+#[cfg(test)]
+pub(super) fn matcher_of(pattern: &str) -> Matcher {
+    let toml = format!(
+        "[[signature]]\nid = \"a\"\ncategory = \"a\"\nweight = 0.9\natlas = \"a\"\npatterns = ['{pattern}']"
+    );
+    Matcher::from_toml(&toml).expect("a valid pattern")
 }

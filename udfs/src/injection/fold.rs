@@ -71,7 +71,7 @@ impl Canon {
 }
 
 /// The longest text that is looked at; what follows is not.
-pub(crate) const MAX_TEXT: usize = u32::MAX as usize;
+pub(crate) const MAX_TEXT: usize = i32::MAX as usize;
 
 /// Cuts `text` to [`MAX_TEXT`] bytes.
 pub(crate) fn bounded(text: &str) -> &str {

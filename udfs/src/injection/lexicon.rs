@@ -6,6 +6,9 @@
 
 use std::ops::Range;
 
+use super::probe::{Probe, key};
+use super::scout::Gate;
+
 /// Index of a vocabulary class.
 pub(crate) type Class = u16;
 
@@ -18,6 +21,10 @@ pub(crate) struct Lexicon {
     /// Classes of all nodes.
     classes: Vec<Class>,
     roots: Vec<u32>,
+    /// The words that terms begin with.
+    gate: Gate,
+    /// First bytes of terms that are too short for the gate.
+    short: Vec<bool>,
     fuzzy: Vec<Fuzzy>,
     slips: Slips,
 }
@@ -69,6 +76,8 @@ impl Lexicon {
             edges: Vec::new(),
             classes: Vec::new(),
             roots: vec![NONE; 256],
+            gate: Gate::new(std::iter::empty()),
+            short: vec![false; 256],
             fuzzy: Vec::new(),
             slips: Slips {
                 length: [0; LONGEST_SLIP + 1],
@@ -77,6 +86,18 @@ impl Lexicon {
             },
         };
         lexicon.grow(0, 0, &terms);
+        for (term, _) in &terms {
+            let word = term.split(|byte| *byte == b' ').next().unwrap_or(term);
+            let probe = match word.strip_suffix(b"*") {
+                Some(stem) => Probe::beginning(stem),
+                None => Some(Probe::word(word)),
+            };
+            match (probe, word.first()) {
+                (Some(probe), _) => lexicon.gate.add(&probe),
+                (None, Some(first)) => lexicon.short[usize::from(*first)] = true,
+                (None, None) => {}
+            }
+        }
         let (start, end) = lexicon.nodes[0].edges;
         for (byte, next) in &lexicon.edges[start as usize..end as usize] {
             lexicon.roots[usize::from(*byte)] = *next;
@@ -121,27 +142,30 @@ impl Lexicon {
         self.classes.extend(of(terms, ends));
         let prefix = self.classes.len() as u32;
         self.classes.extend(of(terms, stem));
-        let below: Vec<&[(&[u8], Class)]> = terms
-            .chunk_by(|a, b| a.0.get(depth) == b.0.get(depth))
-            .filter(|group| !ends(group[0].0))
-            .map(|group| &group[group.partition_point(|(term, _)| stem(term))..])
-            .filter(|group| !group.is_empty())
-            .collect();
+        // What lies below, by the next byte; stems that end in it stand first.
+        let below = || {
+            terms
+                .chunk_by(|a, b| a.0.get(depth) == b.0.get(depth))
+                .filter(|group| !ends(group[0].0))
+                .map(|group| &group[group.partition_point(|(term, _)| stem(term))..])
+                .filter(|group| !group.is_empty())
+        };
         let edges = self.edges.len() as u32;
         let first = self.nodes.len() as u32;
         self.edges.extend(
             (first..)
-                .zip(&below)
+                .zip(below())
                 .map(|(next, group)| (group[0].0[depth], next)),
         );
+        let last = self.edges.len() as u32;
         self.nodes[node] = Node {
-            edges: (edges, self.edges.len() as u32),
+            edges: (edges, last),
             whole: (whole, prefix),
             prefix: (prefix, self.classes.len() as u32),
         };
-        self.nodes
-            .resize(self.nodes.len() + below.len(), Node::default());
-        for (next, group) in (first..).zip(below) {
+        let count = (last - edges) as usize;
+        self.nodes.resize(self.nodes.len() + count, Node::default());
+        for (next, group) in (first..).zip(below()) {
             self.grow(next as usize, depth + 1, group);
         }
     }
@@ -160,6 +184,15 @@ impl Lexicon {
             }
         }
         NONE
+    }
+
+    /// Whether a term may begin with a word.
+    #[inline]
+    pub(crate) fn begins(&self, word: &[u8]) -> bool {
+        self.gate.is_open(0, key(word))
+            || word
+                .first()
+                .is_some_and(|first| self.short[usize::from(*first)])
     }
 
     /// Calls `found(class, end)` for each term that begins at `start`, with the end of its last whole word.

@@ -56,8 +56,8 @@ impl Compiled {
 /// What is worth a closer look.
 #[derive(Debug)]
 pub(super) enum Target {
-    /// A pattern, in the words around.
-    Pattern(u32),
+    /// Patterns, in the words around.
+    Patterns(Range<u32>),
     /// An expression, in the whole text.
     Regex(u32),
     /// The text read backwards.
@@ -98,7 +98,6 @@ struct Work {
     split: Canon,
     trail: Trail,
     survey: Survey,
-    alarms: Vec<Alarm>,
     /// The stage that raised them.
     stage: usize,
     search: Search,
@@ -192,7 +191,7 @@ impl Matcher {
         let ascii = work.marks.iter().fold(0, |all, marks| all | marks.wide) == 0;
         if ascii {
             self.look(text.as_bytes(), work, FINDING);
-            if work.alarms.is_empty() && self.open.is_empty() && dress.is_plain() {
+            if work.survey.alarms.is_empty() && self.open.is_empty() && dress.is_plain() {
                 return verdict;
             }
             fold_ascii(text, canon);
@@ -200,7 +199,10 @@ impl Matcher {
             fold_untracked(text, canon, &mut verdict.signals);
             classify(&canon.text, &mut work.marks);
             self.look(&canon.text, work, FINDING);
-            if work.alarms.is_empty() && self.open.is_empty() && dress.is_plain() && !canon.changed
+            if work.survey.alarms.is_empty()
+                && self.open.is_empty()
+                && dress.is_plain()
+                && !canon.changed
             {
                 return verdict;
             }
@@ -234,25 +236,23 @@ impl Matcher {
         }
     }
 
-    /// Stage one: leaves in `work.alarms` what is worth a closer look in `text`, whose masks are `work.marks`.
+    /// Stage one: leaves in `work.survey.alarms` what is worth a closer look in `text`, whose masks are `work.marks`.
     fn look(&self, text: &[u8], work: &mut Work, stage: usize) {
         let Work {
             marks,
             trail,
             survey,
-            alarms,
             ..
         } = work;
         work.stage = stage;
         let stage = &self.stages[stage];
-        stage.scout.look(text, marks, trail);
-        alarms.clear();
-        survey.look(stage, trail, alarms);
+        trail.walk(text, marks, &stage.gate);
+        stage.survey(text, trail, survey);
     }
 
     /// What an alarm of `work.stage` wakes.
     fn target(&self, stage: usize, alarm: &Alarm) -> &Target {
-        let chains = &self.stages[stage].asks.chains;
+        let chains = &self.stages[stage].chains;
         &self.targets[chains[alarm.chain as usize].target as usize]
     }
 
@@ -302,7 +302,7 @@ impl Pass<'_> {
     ) {
         let via = via(canon);
         let (mut reversed, mut rotations) = (false, [None; 2]);
-        for alarm in &self.work.alarms {
+        for alarm in &self.work.survey.alarms {
             match self.matcher.target(self.work.stage, alarm) {
                 Target::Reversed => reversed = true,
                 Target::Rotated(shift) => rotations[usize::from(*shift == 26)] = Some(*shift),
@@ -354,7 +354,7 @@ impl Pass<'_> {
 
     /// Whether some word that the vocabulary knows came to light in `view`, which is as long as `text`.
     fn is_telling(&self, text: &[u8], view: &[u8]) -> bool {
-        let scout = &self.matcher.stages[FINDING].scout;
+        let stage = &self.matcher.stages[FINDING];
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric();
         let mut from = 0;
         while let Some(changed) = text[from..]
@@ -367,7 +367,7 @@ impl Pass<'_> {
             let start = start.map_or(0, |before| before + 1);
             let end = view[at..].iter().position(|byte| !is_word(byte));
             let end = end.map_or(view.len(), |length| at + length);
-            if end > start + 2 && scout.knows(&view[start..end]) {
+            if end > start + 2 && stage.knows(&view[start..end]) {
                 return true;
             }
             from = end.max(at + 1);
@@ -464,21 +464,21 @@ impl Pass<'_> {
             part = 0..canon.text.len();
         }
         self.next_part();
-        for at in 0..self.work.alarms.len() {
-            let alarm = self.work.alarms[at];
-            let Target::Pattern(pattern) = matcher.target(self.work.stage, &alarm) else {
+        for at in 0..self.work.survey.alarms.len() {
+            let alarm = self.work.survey.alarms[at];
+            let Target::Patterns(patterns) = matcher.target(self.work.stage, &alarm) else {
                 continue;
             };
-            let is_live = self.work.woken[*pattern as usize] == self.work.parts;
-            if is_live && part.end >= canon.text.len()
-                || !self.is_open(matcher.patterns.all[*pattern as usize].signature)
+            let woken = self.work.woken[patterns.start as usize] == self.work.parts;
+            if woken && part.end >= canon.text.len()
+                || !self.is_open(matcher.patterns.all[patterns.start as usize].signature)
             {
                 continue;
             }
-            let chain = &matcher.stages[self.work.stage].asks.chains[alarm.chain as usize];
+            let chain = &matcher.stages[self.work.stage].chains[alarm.chain as usize];
             let first = alarm.word.saturating_sub(chain.before + GUARD_WORDS);
             let last = alarm.word + chain.behind + 1;
-            let mut around = self.work.trail.bytes(first, last);
+            let mut around = self.work.trail.bytes(&canon.text, first, last);
             if first < OPENING {
                 around.start = 0;
             }
@@ -492,10 +492,10 @@ impl Pass<'_> {
             } else {
                 part = part.start.min(around.start)..part.end.max(around.end);
             }
-            let woken = &mut self.work.woken[*pattern as usize];
+            let woken = &mut self.work.woken[patterns.start as usize];
             if *woken != self.work.parts {
                 *woken = self.work.parts;
-                self.work.live.push(*pattern);
+                self.work.live.extend(patterns.clone());
             }
         }
         self.search(canon, part, via);
@@ -525,6 +525,7 @@ impl Pass<'_> {
         if self.work.live.is_empty() {
             return;
         }
+        self.work.live.sort_unstable();
         let part = whole_words(&canon.text, part);
         let Work {
             trail,
@@ -553,7 +554,7 @@ impl Pass<'_> {
     fn search_regexes(&mut self, canon: &Canon, via: Via) {
         let matcher = self.matcher;
         self.work.regexes.clear();
-        for alarm in &self.work.alarms {
+        for alarm in &self.work.survey.alarms {
             if let Target::Regex(index) = matcher.target(self.work.stage, alarm)
                 && !self.work.regexes.contains(index)
             {

@@ -4,9 +4,9 @@
 //! where. Signatures are data, in `signatures/*.toml`; users add their own with [`Matcher::builtin_with`].
 //!
 //! Modules in reading order: `verdict` (what comes out), `signature` and `pattern` (what is looked for), `fold`, `letters`,
-//! `confusables`, `normalize` and `decode` (one spelling for all), `marks`, `gates`, `scout`, `walk` and `survey` (stage one),
-//! `lexicon`, `tokens` and `search` (stage two), `coverage` and `compile` (signatures to tables), `matcher` (all together), `evaluate`
-//! (how good it is on labelled text), `batch` and `udf` (SQL).
+//! `confusables`, `normalize` and `decode` (one spelling for all), `marks`, `gates`, `probe`, `scout`, `walk` and `survey` (stage
+//! one), `lexicon`, `tokens` and `search` (stage two), `coverage`, `staging` and `compile` (signatures to tables), `matcher` (all
+//! together), `evaluate` (how good it is on labelled text), `batch` and `udf` (SQL).
 //!
 //! Left out: meaning. A request that hides in an innocent story, an optimised suffix, a nested encoding or an image needs a model to
 //! judge; signatures find what is said in words that give it away.
@@ -25,9 +25,11 @@ mod marks;
 mod matcher;
 mod normalize;
 mod pattern;
+mod probe;
 mod scout;
 mod search;
 mod signature;
+mod staging;
 mod survey;
 mod tokens;
 mod udf;

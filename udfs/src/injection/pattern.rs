@@ -10,28 +10,30 @@
 //! Items without a gap between them are neighbours. A sentence end counts as [`SENTENCE`] words, so that a gap stays within its sentence
 //! unless it is wider than that.
 
+use std::borrow::Cow;
+
 /// How many words a sentence end counts as.
 pub(crate) const SENTENCE: u32 = 8;
 
 /// One item: any of `terms` or of `classes`, at most `gap` words after the item before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Item {
-    pub(crate) classes: Vec<String>,
-    pub(crate) terms: Vec<String>,
+pub(crate) struct Item<'a> {
+    pub(crate) classes: Vec<&'a str>,
+    pub(crate) terms: Vec<Cow<'a, str>>,
     pub(crate) gap: u32,
 }
 
-/// Parses `text` to one or more sequences: one for each choice of the items that may be missing.
+/// Parses `text` to items, each with whether it may be missing.
 ///
 /// # Errors
 /// A message that says what is wrong with the pattern.
-pub(crate) fn parse(text: &str) -> Result<Vec<Vec<Item>>, String> {
-    let mut items: Vec<(Item, bool)> = Vec::new();
+pub(crate) fn parse(text: &str) -> Result<Vec<(Item<'_>, bool)>, String> {
+    let mut items: Vec<(Item<'_>, bool)> = Vec::new();
     let mut gap = 0;
     let mut words: Vec<&str> = Vec::new();
-    let flush = |words: &mut Vec<&str>, gap: &mut u32, items: &mut Vec<(Item, bool)>| {
+    fn flush<'a>(words: &mut Vec<&'a str>, gap: &mut u32, items: &mut Vec<(Item<'a>, bool)>) {
         for word in words.drain(..) {
-            let terms = word.split('|').map(str::to_owned).collect();
+            let terms = word.split('|').map(Cow::Borrowed).collect();
             items.push((
                 Item {
                     classes: Vec::new(),
@@ -41,7 +43,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Vec<Item>>, String> {
                 false,
             ));
         }
-    };
+    }
     for part in text.split_whitespace() {
         if let Some(width) = part.strip_prefix("..") {
             flush(&mut words, &mut gap, &mut items);
@@ -59,14 +61,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Vec<Item>>, String> {
             if class.is_empty() {
                 return Err(format!("`{part}` names no class"));
             }
-            let (terms, classes): (Vec<_>, Vec<_>) = class
-                .split('|')
-                .map(str::to_owned)
-                .partition(|name| name.starts_with('='));
-            let terms = terms
-                .iter()
-                .map(|term| term[1..].replace('_', " "))
-                .collect();
+            let (mut classes, mut terms) = (Vec::new(), Vec::new());
+            for name in class.split('|') {
+                match name.strip_prefix('=') {
+                    Some(term) if term.contains('_') => terms.push(term.replace('_', " ").into()),
+                    Some(term) => terms.push(term.into()),
+                    None => classes.push(name),
+                }
+            }
             items.push((
                 Item {
                     classes,
@@ -90,30 +92,30 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Vec<Item>>, String> {
     if optional > 4 {
         return Err("more than four optional items".to_owned());
     }
-    let mut sequences = Vec::new();
+    Ok(items)
+}
+
+/// One sequence for each choice of the items that may be missing: the numbers of the items that are there, with their gaps.
+pub(crate) fn sequences(items: &[(Item<'_>, bool)]) -> Vec<Vec<(usize, u32)>> {
+    let optional = items.iter().filter(|(_, optional)| *optional).count();
+    let mut sequences = Vec::with_capacity(1 << optional);
     for choice in 0..1_u32 << optional {
-        let mut sequence: Vec<Item> = Vec::new();
+        let mut sequence: Vec<(usize, u32)> = Vec::with_capacity(items.len());
         let (mut seen, mut pending) = (0, 0);
-        for (item, optional) in &items {
+        for (number, (item, optional)) in items.iter().enumerate() {
             let absent = *optional && choice >> seen & 1 == 1;
             seen += u32::from(*optional);
-            if absent {
-                // The gap before a missing item is kept, in addition to the gap behind it.
-                pending += item.gap;
-                continue;
+            // The gap before a missing item is kept, in addition to the gap behind it.
+            pending += item.gap;
+            if !absent {
+                let gap = if sequence.is_empty() { 0 } else { pending };
+                sequence.push((number, gap));
+                pending = 0;
             }
-            let mut item = item.clone();
-            item.gap = if sequence.is_empty() {
-                0
-            } else {
-                item.gap + pending
-            };
-            pending = 0;
-            sequence.push(item);
         }
         sequences.push(sequence);
     }
-    Ok(sequences)
+    sequences
 }
 
 #[cfg(test)]
@@ -122,26 +124,20 @@ mod tests {
 
     #[test]
     fn classes_gaps_and_words() {
-        let sequences = parse("{a|b|=so_far} ..3 {c} now|then").expect("valid");
-        assert_eq!(sequences.len(), 1);
-        let items = &sequences[0];
+        let items = parse("{a|b|=so_far} ..3 {c} now|then").expect("valid");
+        assert_eq!(sequences(&items), [[(0, 0), (1, 3), (2, 0)]]);
+        let items: Vec<Item<'_>> = items.into_iter().map(|(item, _)| item).collect();
         assert_eq!(items[0].classes, ["a", "b"]);
         assert_eq!(items[0].terms, ["so far"]);
-        assert_eq!((items[1].gap, items[2].gap), (3, 0));
         assert_eq!(items[2].terms, ["now", "then"]);
     }
 
     #[test]
     fn an_optional_item_gives_two_sequences_and_leaves_its_gap() {
-        let sequences = parse("{a} ..2 {b}? ..1 {c}").expect("valid");
-        assert_eq!(sequences.len(), 2);
+        let items = parse("{a} ..2 {b}? ..1 {c}").expect("valid");
         assert_eq!(
-            sequences[0].iter().map(|item| item.gap).collect::<Vec<_>>(),
-            [0, 2, 1]
-        );
-        assert_eq!(
-            sequences[1].iter().map(|item| item.gap).collect::<Vec<_>>(),
-            [0, 3]
+            sequences(&items),
+            [vec![(0, 0), (1, 2), (2, 1)], vec![(0, 0), (2, 3)]]
         );
     }
 

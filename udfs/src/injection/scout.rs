@@ -1,374 +1,338 @@
-//! Stage one: which words of a text patterns ask for.
+//! The tables of stage one: which words may begin something, and which words patterns ask for.
 //!
-//! A pattern asks for items in order; an item is there where one of its words is, or a word behind another. A word is looked up by its
-//! first eight bytes: one bit for each hash answers most of them. A word that is known says which items it may belong to. Whether the
-//! items of a pattern follow one another is for the [`survey`](super::survey) to see.
-//!
-//! Here are the tables and how they are built; [`walk`](super::walk) walks a text.
+//! [`Gate`] answers for nearly every word of a text that nobody asks for it, from one bit found by five bytes of it and another found
+//! by these and the word before. [`Known`] says what a word that passed stands for. [`Filter`] is a set of pairs of an owner (an
+//! item, or a group of anchors) and a word that it asks for. Gate and filter may say yes to what was never put in, and never say no to
+//! what was: stage two decides.
 
-use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::num::NonZeroU32;
-use std::ops::Range;
+use super::probe::{LENGTHS, Probe, SHORTEST_STEM, WHOLE};
 
-use foldhash::fast::FixedState;
+const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// How a word shows itself: some of its first eight bytes, letters of ASCII in lower case, and the beginning of the word before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Probe {
-    value: u64,
-    /// The bytes that count; all of them where the word must be no longer than it is.
-    mask: u64,
-    /// The first four bytes of the word before, if they matter.
-    before: Option<NonZeroU32>,
-}
+/// Bytes of a word that the gate looks at.
+pub(super) const SEEN: usize = 5;
 
-impl Probe {
-    /// A whole word. Of one longer than eight bytes the beginning.
-    pub(crate) fn word(word: &[u8]) -> Self {
-        Self {
-            value: key(word),
-            mask: u64::MAX,
-            before: None,
-        }
-    }
-
-    /// Any word that begins so; none if that is too little to look for.
-    pub(crate) fn beginning(stem: &[u8]) -> Option<Self> {
-        (stem.len() >= SHORTEST_STEM).then(|| Self {
-            value: key(stem),
-            mask: LENGTHS[stem.len().min(8)],
-            before: None,
-        })
-    }
-
-    /// The same behind a word that begins as `word` does in its first four bytes.
-    pub(crate) fn behind(self, word: &[u8]) -> Self {
-        let before = NonZeroU32::new(key(word) as u32);
-        Self { before, ..self }
-    }
-
-    /// Whether the word is found, whatever stands before it.
-    pub(crate) fn finds(&self, word: &[u8]) -> bool {
-        self.before.is_none() && key(word) & self.mask == self.value
-    }
-
-    fn is_exact(&self) -> bool {
-        self.mask == u64::MAX
-    }
-}
-
-/// Fewer bytes are not looked up by themselves.
-const SHORTEST_STEM: usize = 3;
-
-/// The key of a word: its first eight bytes, letters in lower case, unused bytes zero.
-pub(super) fn key(word: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let length = word.len().min(8);
-    bytes[..length].copy_from_slice(&word[..length]);
-    (u64::from_le_bytes(bytes) | LOWER) & LENGTHS[length]
-}
-
-/// Turns letters of ASCII to lower case, and other bytes to something that is the same in texts and in terms.
-pub(super) const LOWER: u64 = 0x2020_2020_2020_2020;
-
-/// For each length the bytes of a key that count.
-pub(super) static LENGTHS: [u64; 9] = {
-    let mut masks = [0; 9];
-    let mut length = 1;
-    while length < 9 {
-        masks[length] = u64::MAX >> (64 - 8 * length);
-        length += 1;
-    }
-    masks
-};
-
-/// Words and what they may belong to.
-#[derive(Debug)]
-pub(crate) struct Scout {
-    /// One bit for each hash of a key that is known, and of a stem.
-    words: Box<[u64; 1 << (WORD_BITS - 6)]>,
-    stems: Box<[u64; 1 << (STEM_BITS - 6)]>,
-    /// Known keys, by hash; a key of zero is a free place.
-    exact: Vec<Exact>,
-    /// Stems, those with the same first three bytes together, longer ones first.
-    all_stems: Vec<Stem>,
-    by_three: HashMap<u32, (u32, u32), FixedState>,
-    /// The items of all meanings.
-    lanes: Vec<Lane>,
-    /// Lanes below this one are taken by themselves.
-    first: u32,
-    /// The items of a meaning behind a word; one bit for each hash of those that are known.
-    pairs: HashMap<Pair, Range<u32>, FixedState>,
-    pair_bits: Box<[u64; 1 << (PAIR_BITS - 6)]>,
-}
-
-/// The items that a word belongs to: where their lanes begin, how many it belongs to alone and how many behind others. The default is
-/// that of an unknown word.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Meaning {
-    start: u32,
-    /// Lanes below [`Scout::first`] come first.
-    first: u8,
-    alone: u8,
-    behind: u16,
-}
-
-/// A word before another, by where the lanes of that begin.
-type Pair = (Option<NonZeroU32>, u32);
-
-/// Some of 64 items.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lane {
-    pub(crate) number: u32,
-    /// The first four bytes of the word before, if they matter.
-    before: Option<NonZeroU32>,
-    pub(crate) bits: u64,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Exact {
-    key: u64,
-    meaning: Meaning,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Stem {
-    value: u64,
-    mask: u64,
-    meaning: Meaning,
-}
-
-fn exact_slot(key: u64) -> usize {
-    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - WORD_BITS)) as usize
-}
-
-fn stem_slot(short: u32) -> usize {
-    (short.wrapping_mul(0x9E37_79B1) >> (32 - STEM_BITS)) as usize
-}
-
-fn pair_slot((before, meaning): Pair) -> usize {
-    let before = before.map_or(0, NonZeroU32::get);
-    let both = u64::from(before) << 32 | u64::from(meaning);
-    (both.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - PAIR_BITS)) as usize
-}
-
+const BLOCK_BITS: u32 = 11;
 const PAIR_BITS: u32 = 15;
-const WORD_BITS: u32 = 16;
-const STEM_BITS: u32 = 14;
 
-impl Scout {
-    /// Compiles `probes`, each with the item it belongs to. The lanes below `first` can be asked for by themselves.
-    pub(crate) fn new(probes: impl Iterator<Item = (Probe, u16)>, first: u32) -> Self {
-        let mut scout = Self {
-            first,
-            words: Box::new([0; 1 << (WORD_BITS - 6)]),
-            stems: Box::new([0; 1 << (STEM_BITS - 6)]),
-            exact: Vec::new(),
-            all_stems: Vec::new(),
-            by_three: HashMap::default(),
-            lanes: Vec::new(),
-            pairs: HashMap::default(),
-            pair_bits: Box::new([0; 1 << (PAIR_BITS - 6)]),
+/// Which words may begin something.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// By a hash of the first three bytes, a bit for each hash of the next two.
+    words: Box<[u64; 1 << BLOCK_BITS]>,
+    /// A bit for each hash of five bytes and four of the word before.
+    pairs: Box<[u64; 1 << (PAIR_BITS - 6)]>,
+}
+
+/// Where the bit of a word is.
+#[inline(always)]
+fn place(key: u64) -> (usize, u32) {
+    let three = (key & LENGTHS[3]).wrapping_mul(MIX) >> (64 - BLOCK_BITS);
+    let two = ((key >> 24) & LENGTHS[2]).wrapping_mul(MIX) >> (64 - 6);
+    (three as usize, two as u32)
+}
+
+#[inline(always)]
+fn pair_place(before: u32, key: u64) -> (usize, u32) {
+    let both = (u64::from(before) << 32 ^ (key & LENGTHS[SEEN])).wrapping_mul(MIX);
+    let at = (both ^ both >> 29).wrapping_mul(MIX) >> (64 - PAIR_BITS);
+    ((at >> 6) as usize, at as u32 & 63)
+}
+
+impl Gate {
+    pub(super) fn new<'a>(probes: impl Iterator<Item = &'a Probe>) -> Self {
+        let mut gate = Self {
+            words: Box::new([0; 1 << BLOCK_BITS]),
+            pairs: Box::new([0; 1 << (PAIR_BITS - 6)]),
         };
-        // Whole words last, longer stems behind shorter ones.
-        let mut all: Vec<(Probe, u16)> = probes.collect();
-        all.sort_unstable_by_key(|(probe, item)| (probe.mask, probe.value, probe.before, *item));
-        let groups: Vec<&[(Probe, u16)]> = all
-            .chunk_by(|a, b| (a.0.mask, a.0.value) == (b.0.mask, b.0.value))
-            .collect();
-        let words = groups.partition_point(|group| !group[0].0.is_exact());
-        scout.add_stems(&groups[..words]);
-        scout.add_words(&groups[words..]);
-        scout
+        for probe in probes {
+            gate.add(probe);
+        }
+        gate
     }
 
-    /// Adds stems, shorter ones first: what a stem says, longer ones that begin with it say as well.
-    fn add_stems(&mut self, groups: &[&[(Probe, u16)]]) {
-        // No two stems have the same value: the bytes that do not count are zero, those that do are not.
-        let mut known: HashMap<u64, Meaning, FixedState> = HashMap::default();
-        for group in groups {
-            let Probe { value, mask, .. } = group[0].0;
-            let inherited = LENGTHS[SHORTEST_STEM..8]
-                .iter()
-                .rev()
-                .filter(|shorter| **shorter < mask)
-                .find_map(|shorter| known.get(&(value & shorter)));
-            let meaning = self.append(group, inherited.copied());
-            known.insert(value, meaning);
-            self.note_stem(value, mask);
-            self.all_stems.push(Stem {
-                value,
-                mask,
-                meaning,
-            });
-        }
-        self.all_stems
-            .sort_unstable_by_key(|stem| (three_of(stem.value), Reverse(stem.mask)));
-        let mut at = 0;
-        for group in self
-            .all_stems
-            .chunk_by(|a, b| three_of(a.value) == three_of(b.value))
+    pub(super) fn add(&mut self, probe: &Probe) {
+        let length = probe.length();
+        if let Some(before) = probe.before
+            && length >= SEEN as u32
         {
-            let end = at + group.len() as u32;
-            self.by_three.insert(three_of(group[0].value), (at, end));
-            at = end;
-        }
-    }
-
-    fn add_words(&mut self, groups: &[&[(Probe, u16)]]) {
-        self.exact = vec![Exact::default(); (groups.len() * 4 / 3).next_power_of_two().max(64)];
-        for group in groups {
-            let key = group[0].0.value;
-            let inherited = self.stem_of(key);
-            let meaning = self.append(group, inherited);
-            let slot = exact_slot(key);
-            self.words[slot / 64] |= 1 << (slot % 64);
-            let last = self.exact.len() - 1;
-            let mut at = slot & last;
-            while self.exact[at].key != 0 {
-                at = (at + 1) & last;
-            }
-            self.exact[at] = Exact { key, meaning };
-        }
-    }
-
-    /// Appends a meaning: the items of `group` and what is inherited.
-    fn append(&mut self, group: &[(Probe, u16)], inherited: Option<Meaning>) -> Meaning {
-        let mut lanes: Vec<Lane> = group
-            .iter()
-            .map(|(probe, item)| Lane {
-                number: u32::from(item / 64),
-                before: probe.before,
-                bits: 1 << (item % 64),
-            })
-            .collect();
-        if let Some(inherited) = inherited {
-            let start = inherited.start as usize;
-            let count = usize::from(inherited.alone) + usize::from(inherited.behind);
-            lanes.extend_from_slice(&self.lanes[start..start + count]);
-        }
-        lanes.sort_unstable_by_key(|lane| (lane.before, lane.number));
-        let start = self.lanes.len();
-        for lane in lanes {
-            match self.lanes[start..].last_mut() {
-                Some(last) if (last.before, last.number) == (lane.before, lane.number) => {
-                    last.bits |= lane.bits;
-                }
-                _ => self.lanes.push(lane),
-            }
-        }
-        let alone = self.lanes[start..].partition_point(|lane| lane.before.is_none());
-        let mut from = start + alone;
-        for group in self.lanes[from..].chunk_by(|a, b| a.before == b.before) {
-            let pair = (group[0].before, start as u32);
-            let slot = pair_slot(pair);
-            self.pair_bits[slot / 64] |= 1 << (slot % 64);
-            let end = from + group.len();
-            self.pairs.insert(pair, from as u32..end as u32);
-            from = end;
-        }
-        let lanes = &self.lanes[start..start + alone];
-        Meaning {
-            start: start as u32,
-            first: lanes.partition_point(|lane| lane.number < self.first) as u8,
-            alone: alone as u8,
-            behind: (self.lanes.len() - start - alone) as u16,
-        }
-    }
-
-    fn note_stem(&mut self, value: u64, mask: u64) {
-        let short = value as u32;
-        if mask >= LENGTHS[4] {
-            let slot = stem_slot(short);
-            self.stems[slot / 64] |= 1 << (slot % 64);
+            let (at, bit) = pair_place(before.get(), probe.value);
+            self.pairs[at] |= 1 << bit;
             return;
         }
-        // Whatever the fourth byte is, or none.
-        for fourth in (0..=255).map(|byte: u8| byte | 0x20).chain([0]) {
-            let slot = stem_slot(short | u32::from(fourth) << 24);
-            self.stems[slot / 64] |= 1 << (slot % 64);
-        }
-    }
-
-    /// Whether a word may be known.
-    #[inline]
-    pub(super) fn is_likely(&self, key: u64) -> bool {
-        let (word, stem) = (exact_slot(key), stem_slot(key as u32));
-        (self.words[word / 64] >> (word % 64) | self.stems[stem / 64] >> (stem % 64)) & 1 == 1
-    }
-
-    /// Whether a word belongs to any item.
-    pub(super) fn knows(&self, word: &[u8]) -> bool {
-        self.meaning_of(key(word)) != Meaning::default()
-    }
-
-    /// The meaning of a word.
-    #[inline]
-    pub(super) fn meaning_of(&self, key: u64) -> Meaning {
-        let last = self.exact.len() - 1;
-        let mut at = exact_slot(key) & last;
-        loop {
-            let place = &self.exact[at];
-            if place.key == key {
-                return place.meaning;
+        let (at, bit) = place(probe.value);
+        match length {
+            // Whatever follows.
+            3 => self.words[at] = u64::MAX,
+            4 => {
+                for fifth in (0..=255).map(|byte: u8| byte | 0x20).chain([0]) {
+                    let (at, bit) = place(probe.value | u64::from(fifth) << 32);
+                    self.words[at] |= 1 << bit;
+                }
             }
-            if place.key == 0 {
-                return self.stem_of(key).unwrap_or_default();
-            }
-            at = (at + 1) & last;
+            _ => self.words[at] |= 1 << bit,
         }
     }
 
-    fn stem_of(&self, key: u64) -> Option<Meaning> {
-        let (start, end) = *self.by_three.get(&three_of(key))?;
-        self.all_stems[start as usize..end as usize]
-            .iter()
-            .find(|stem| key & stem.mask == stem.value)
-            .map(|stem| stem.meaning)
-    }
-
-    /// Calls `take` with the items in the first lanes that a word of this meaning belongs to behind a word that begins with `before`; a
-    /// lane may come twice.
-    #[inline]
-    pub(super) fn first_items(&self, meaning: Meaning, before: u32, mut take: impl FnMut(&Lane)) {
-        for lane in &self.alone(meaning)[..usize::from(meaning.first)] {
-            take(lane);
-        }
-        for lane in self.behind(meaning, before) {
-            if lane.number < self.first {
-                take(lane);
-            }
-        }
-    }
-
-    /// Whether a word of this meaning belongs to an item behind a word that begins with `before`.
-    #[inline]
-    pub(super) fn is_item(&self, meaning: Meaning, before: u32, item: u16) -> bool {
-        let number = u32::from(item / 64);
-        let is_there = |lane: &Lane| lane.number == number && lane.bits >> (item % 64) & 1 == 1;
-        self.alone(meaning).iter().any(is_there)
-            || self.behind(meaning, before).iter().any(is_there)
-    }
-
-    #[inline]
-    fn alone(&self, meaning: Meaning) -> &[Lane] {
-        let start = meaning.start as usize;
-        &self.lanes[start..start + usize::from(meaning.alone)]
-    }
-
-    #[inline]
-    fn behind(&self, meaning: Meaning, before: u32) -> &[Lane] {
-        let pair = (NonZeroU32::new(before), meaning.start);
-        let slot = pair_slot(pair);
-        if meaning.behind == 0 || self.pair_bits[slot / 64] >> (slot % 64) & 1 == 0 {
-            return &[];
-        }
-        let range = self.pairs.get(&pair).cloned().unwrap_or_default();
-        &self.lanes[range.start as usize..range.end as usize]
+    /// Whether a word may begin something; more than [`SEEN`] bytes of the key do not matter.
+    #[inline(always)]
+    pub(super) fn is_open(&self, before: u32, key: u64) -> bool {
+        let (at, bit) = place(key);
+        let (pair_at, pair_bit) = pair_place(before, key);
+        (self.words[at] >> bit | self.pairs[pair_at] >> pair_bit) & 1 == 1
     }
 }
 
-fn three_of(key: u64) -> u32 {
-    key as u32 & 0xFF_FFFF
+/// Words and what each stands for: numbers.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Words of which [`SEEN`] bytes count or more, beginnings of four bytes and of three.
+    words: Buckets,
+    fours: Buckets,
+    threes: Buckets,
+    /// A bit for each hash of three bytes that begin what is shorter.
+    short: [u64; 1 << (SHORT_BITS - 6)],
+    numbers: Vec<u32>,
+}
+
+/// Words by a hash of their first bytes.
+#[derive(Debug)]
+struct Buckets {
+    bytes: u64,
+    shift: u32,
+    starts: Vec<u16>,
+    entries: Vec<Entry>,
+}
+
+/// A probe, and where its numbers begin.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    value: u64,
+    /// Zero if it does not matter.
+    before: u32,
+    numbers: u16,
+    count: u8,
+    length: u8,
+}
+
+const BUCKET_BITS: u32 = 13;
+const SHORT_BITS: u32 = 10;
+
+impl Known {
+    pub(super) fn new(mut all: Vec<(Probe, u32)>) -> Self {
+        all.sort_unstable();
+        let [mut words, mut fours, mut threes] = [const { Vec::new() }; 3];
+        let mut short = [0; 1 << (SHORT_BITS - 6)];
+        let mut at = 0;
+        // A count is a byte: what has more numbers has several entries.
+        for same in all
+            .chunk_by(|a, b| a.0 == b.0)
+            .flat_map(|same| same.chunks(255))
+        {
+            let probe = same[0].0;
+            let entry = Entry {
+                value: probe.value,
+                before: probe.before.map_or(0, |before| before.get()),
+                numbers: at,
+                count: same.len() as u8,
+                length: probe.length() as u8,
+            };
+            at += same.len() as u16;
+            if usize::from(entry.length) >= SEEN {
+                words.push(entry);
+                continue;
+            }
+            let bit = short_bit(entry.value);
+            short[bit >> 6] |= 1 << (bit & 63);
+            if usize::from(entry.length) == SHORTEST_STEM {
+                threes.push(entry);
+            } else {
+                fours.push(entry);
+            }
+        }
+        Self {
+            words: Buckets::new(LENGTHS[SEEN], BUCKET_BITS, words),
+            fours: Buckets::new(LENGTHS[SHORTEST_STEM + 1], 6, fours),
+            threes: Buckets::new(LENGTHS[SHORTEST_STEM], 6, threes),
+            short,
+            numbers: all.into_iter().map(|(_, number)| number).collect(),
+        }
+    }
+
+    /// Calls `take` with the numbers of a word behind one that begins with `before`.
+    #[inline]
+    pub(super) fn of(&self, key: u64, before: u32, mut take: impl FnMut(u32)) {
+        self.words.of(key, before, &self.numbers, &mut take);
+        let bit = short_bit(key);
+        if self.short[bit >> 6] >> (bit & 63) & 1 == 1 {
+            self.fours.of(key, before, &self.numbers, &mut take);
+            self.threes.of(key, before, &self.numbers, &mut take);
+        }
+    }
+}
+
+#[inline]
+fn short_bit(key: u64) -> usize {
+    ((key & LENGTHS[SHORTEST_STEM]).wrapping_mul(MIX) >> (64 - SHORT_BITS)) as usize
+}
+
+impl Buckets {
+    fn new(bytes: u64, bits: u32, mut entries: Vec<Entry>) -> Self {
+        let shift = 64 - bits;
+        let bucket = |entry: &Entry| ((entry.value & bytes).wrapping_mul(MIX) >> shift) as usize;
+        entries.sort_by_key(bucket);
+        let mut starts = vec![0; (1 << bits) + 1];
+        for entry in &entries {
+            starts[bucket(entry) + 1] += 1;
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        Self {
+            bytes,
+            shift,
+            starts,
+            entries,
+        }
+    }
+
+    #[inline]
+    fn of(&self, key: u64, before: u32, numbers: &[u32], take: &mut impl FnMut(u32)) {
+        let at = ((key & self.bytes).wrapping_mul(MIX) >> self.shift) as usize;
+        let bucket = usize::from(self.starts[at])..usize::from(self.starts[at + 1]);
+        for entry in &self.entries[bucket] {
+            if key & LENGTHS[usize::from(entry.length & 15)] == entry.value
+                && (entry.before == 0 || entry.before == before)
+            {
+                let start = usize::from(entry.numbers);
+                let numbers = &numbers[start..start + usize::from(entry.count)];
+                numbers.iter().for_each(|number| take(*number));
+            }
+        }
+    }
+}
+
+/// Anchors, or groups of them, and the words that they ask for nearby: the first bytes of these.
+#[derive(Debug)]
+pub(super) struct Near<const BLOCKS: usize> {
+    blocks: Box<[u64; BLOCKS]>,
+}
+
+impl<const BLOCKS: usize> Near<BLOCKS> {
+    pub(super) fn new() -> Self {
+        Self {
+            blocks: Box::new([0; BLOCKS]),
+        }
+    }
+
+    /// Where the bits of a word are: two of one block.
+    #[inline(always)]
+    fn place(salt: u64, beginning: u64) -> (usize, u64) {
+        let hash = (beginning ^ salt).wrapping_mul(MIX);
+        let bits = 1 << (hash >> 32 & 63) | 1 << (hash >> 38 & 63);
+        ((hash >> 44) as usize % BLOCKS, bits)
+    }
+
+    fn salt(owner: u32) -> u64 {
+        u64::from(owner + 1).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+    }
+
+    /// Puts in that `owner` asks for what `probe` finds.
+    pub(super) fn add(&mut self, owner: u32, probe: &Probe) {
+        let (at, bits) = Self::place(Self::salt(owner), probe.value & LENGTHS[SEEN]);
+        self.blocks[at] |= bits;
+    }
+
+    /// For which of some words, 64 at most, `owner` asks, as bits, given the lengths of beginnings in which it asks.
+    #[inline]
+    pub(super) fn of(&self, owner: u32, mut lengths: u32, keys: &[u64]) -> u64 {
+        let salt = Self::salt(owner);
+        let mut found = 0;
+        while lengths != 0 {
+            let mask = LENGTHS[lengths.trailing_zeros() as usize & 7];
+            lengths &= lengths - 1;
+            for (number, key) in keys.iter().enumerate() {
+                let (at, bits) = Self::place(salt, key & mask);
+                found |= u64::from(self.blocks[at] & bits == bits) << (number & 63);
+            }
+        }
+        found
+    }
+}
+
+/// In which length of beginning `probe` is asked for by [`Near`], as a bit.
+pub(super) fn near_length(probe: &Probe) -> u32 {
+    1 << probe.length().min(SEEN as u32)
+}
+
+/// A set of owners and the words that they ask for.
+#[derive(Debug)]
+pub(super) struct Filter {
+    blocks: Vec<u64>,
+    shift: u32,
+}
+
+/// In which ways an owner asks for words: a bit for each length of a probe, and the same shifted by [`BEHIND`] for words behind others.
+pub(super) type Ways = u32;
+
+const BEHIND: u32 = 16;
+
+/// The way in which `probe` asks.
+pub(super) fn way(probe: &Probe) -> Ways {
+    1 << (probe.length() + if probe.before.is_some() { BEHIND } else { 0 })
+}
+
+impl Filter {
+    /// An empty set with room for `count` pairs.
+    pub(super) fn new(count: usize) -> Self {
+        let bits = (count * 20).next_power_of_two().trailing_zeros().max(12);
+        Self {
+            blocks: vec![0; 1 << (bits - 6)],
+            shift: 64 + 6 - bits,
+        }
+    }
+
+    /// Where the bits of a pair are: three of one block.
+    #[inline]
+    fn place(&self, owner: u32, way: u32, value: u64, before: u32) -> (usize, u64) {
+        let salt = u64::from(owner << 5 | way).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        let hash = (value ^ salt ^ u64::from(before) << 17).wrapping_mul(MIX);
+        let hash = (hash ^ hash >> 32).wrapping_mul(MIX);
+        let bits = 1 << (hash >> 8 & 63) | 1 << (hash >> 14 & 63) | 1 << (hash >> 20 & 63);
+        ((hash >> self.shift) as usize, bits)
+    }
+
+    /// Puts in that `owner` asks for what `probe` finds.
+    pub(super) fn add(&mut self, owner: u32, probe: &Probe) {
+        let before = probe.before.map_or(0, |before| before.get());
+        let way = way(probe).trailing_zeros();
+        let (at, bits) = self.place(owner, way, probe.value, before);
+        self.blocks[at] |= bits;
+    }
+
+    /// Whether `owner`, which asks in `ways`, asks for a word behind one that begins with `before`.
+    #[inline]
+    pub(super) fn has(&self, owner: u32, mut ways: Ways, key: u64, before: u32) -> bool {
+        while ways != 0 {
+            let way = ways.trailing_zeros();
+            ways &= ways - 1;
+            let (length, before) = if way < BEHIND {
+                (way, 0)
+            } else {
+                (way - BEHIND, before)
+            };
+            let value = if length == WHOLE {
+                key
+            } else {
+                key & LENGTHS[length as usize]
+            };
+            let (at, bits) = self.place(owner, way, value, before);
+            if self.blocks[at] & bits == bits {
+                return true;
+            }
+        }
+        false
+    }
 }

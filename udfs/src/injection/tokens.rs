@@ -194,6 +194,11 @@ impl Words {
             if end == start {
                 continue;
             }
+            let word = self.text[start..end].trim_ascii_end();
+            if !lexicon.begins(word) {
+                guess(lexicon, index, word, &mut found);
+                continue;
+            }
             let exact = lexicon.walk(&self.text, start, |class, term_end| {
                 let last = if term_end <= end {
                     index
@@ -212,27 +217,20 @@ impl Words {
                 });
             });
             if !exact {
-                self.guess(lexicon, index, start, end, &mut found);
+                guess(lexicon, index, word, &mut found);
             }
         }
     }
+}
 
-    fn guess(
-        &self,
-        lexicon: &Lexicon,
-        index: u32,
-        start: usize,
-        end: usize,
-        found: &mut impl FnMut(Event),
-    ) {
-        let word = self.text[start..end].trim_ascii_end();
-        for class in lexicon.guess(word) {
-            found(Event {
-                class: *class,
-                first: index,
-                last: index,
-            });
-        }
+/// Finds the term that a word may be a misspelling of.
+fn guess(lexicon: &Lexicon, index: u32, word: &[u8], found: &mut impl FnMut(Event)) {
+    for class in lexicon.guess(word) {
+        found(Event {
+            class: *class,
+            first: index,
+            last: index,
+        });
     }
 }
 
