@@ -83,7 +83,14 @@ pub fn erase(store: &Store, target: &Target, options: &EraseOptions) -> Result<R
         .saturating_add(options.grace);
     let mut receipt = Receipt::new(store, target, &tables, options.at, due);
     receipt.tables = work.iter().map(|work| work.erased.clone()).collect();
-    if options.dry_run || work.is_empty() {
+    if options.dry_run {
+        return Ok(receipt);
+    }
+    // First, so that a run that is killed and run again does not find nothing to do and forget this.
+    if let Target::Caller(name) | Target::EndUser(name) = target {
+        store.forget_in_holds(name)?;
+    }
+    if work.is_empty() {
         return Ok(receipt);
     }
     let mut changes = Vec::new();
@@ -149,9 +156,6 @@ pub fn erase(store: &Store, target: &Target, options: &EraseOptions) -> Result<R
         Err(error) => return Err(error),
     };
     drop(writer);
-    if let Target::Caller(name) | Target::EndUser(name) = target {
-        store.forget_in_holds(name)?;
-    }
     store.note_erasure(erasure, &commits)?;
     Ok(receipt)
 }
