@@ -336,6 +336,10 @@ impl Matcher {
         for class in &patterns.unless {
             patterns.guards[usize::from(*class)] = true;
         }
+        if coverage.is_too_large() {
+            let message = "more than 60,000 words, or combinations of classes";
+            return Err(SignatureError::of("vocabulary", message));
+        }
         coverage.forgive_slips();
         let is_discount = |target: &u32| {
             match &targets[*target as usize] {

@@ -347,6 +347,12 @@ impl Coverage {
         });
     }
 
+    /// Whether the tables of stage one would overflow.
+    pub(super) fn is_too_large(&self) -> bool {
+        const MOST: usize = 60_000;
+        self.probes.len() > MOST || self.items.len() > MOST
+    }
+
     /// The words that are recognised with a typing error: how such a word may begin, and the key of the right one. What asks for the
     /// right word asks for all that begin as it does.
     pub(crate) fn forgive_slips(&mut self) {

@@ -1,9 +1,9 @@
 //! The tables of stage one: which words may begin something, and which words patterns ask for.
 //!
 //! [`Gate`] answers for nearly every word of a text that nobody asks for it, from one bit found by five bytes of it and another found
-//! by these and the word before. [`Known`] says what a word that passed stands for. [`Filter`] is a set of pairs of an owner (an
-//! item, or a group of anchors) and a word that it asks for. Gate and filter may say yes to what was never put in, and never say no to
-//! what was: stage two decides.
+//! by these and the word before. [`Known`] says what a word that passed stands for. [`Near`] is asked which words around it may matter,
+//! and [`Filter`] whether a word is of an item. All but [`Known`] may say yes to what was never put in, and never say no to what was:
+//! stage two decides.
 
 use super::probe::{LENGTHS, Probe, SHORTEST_STEM, WHOLE};
 
@@ -51,6 +51,7 @@ impl Gate {
         gate
     }
 
+    /// Opens the gate to what `probe` finds.
     pub(super) fn add(&mut self, probe: &Probe) {
         let length = probe.length();
         if let Some(before) = probe.before
@@ -267,7 +268,7 @@ pub(super) fn near_length(probe: &Probe) -> u32 {
     1 << probe.length().min(SEEN as u32)
 }
 
-/// A set of owners and the words that they ask for.
+/// A set of items, the owners, and the words that they ask for.
 #[derive(Debug)]
 pub(super) struct Filter {
     blocks: Vec<u64>,
