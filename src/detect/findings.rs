@@ -100,14 +100,14 @@ impl Change {
 }
 
 /// What the windows since `from` make of findings. `stored` are those that may have changed, and those before them
-/// that suppression looks back on; `episodes` what there is now; `revised_from` the first window that was evaluated
-/// anew, if any was.
+/// that suppression looks back on; `episodes` what there is now; `revised` are the ends of windows that had
+/// closed and came to something else, in order.
 pub(super) fn changes(
     rule: &Rule,
     stored: Vec<Finding>,
     episodes: Vec<Episode>,
     from: i64,
-    revised_from: Option<i64>,
+    revised: &[i64],
     exceptions: &[Excepted],
 ) -> Vec<Change> {
     let mut left: Vec<Option<Finding>> = stored.into_iter().map(Some).collect();
@@ -165,10 +165,15 @@ pub(super) fn changes(
                 .is_some_and(|known| known.excepted != excepted);
         let was_open = known.as_ref().is_none_or(|known| known.episode.is_open);
         let was = known.as_ref().map(|known| known.episode.last_window.end);
+        let began = known.as_ref().map(|known| known.episode.first_window.end);
         let quiet = rule.quiet.0;
-        let is_past = revised_from
-            .zip(was)
-            .is_some_and(|(from, was)| from <= was || (!was_open && from <= was + quiet));
+        // What was told hangs on its own windows, and on those around that may join others to it.
+        let first = episode.first_window.end.min(began.unwrap_or(i64::MAX));
+        let is_past = was.is_some_and(|was| {
+            let until = if was_open { was } else { was + quiet };
+            let around = first.saturating_sub(quiet)..=until;
+            revised.iter().any(|end| around.contains(end))
+        });
         let mut finding = Finding {
             id: known
                 .as_ref()

@@ -52,7 +52,7 @@ pub(super) async fn settle<'e>(
         let episodes = fold.finish();
         return Ok(Settled {
             entries,
-            changes: changes(rule, Vec::new(), episodes, first, None, exceptions),
+            changes: changes(rule, Vec::new(), episodes, first, &[], exceptions),
         });
     }
     let known = stored::windows(context, rule, (first, last)).await?;
@@ -70,13 +70,14 @@ pub(super) async fn settle<'e>(
         .map(|(window, known)| entry(window, known))
         .collect();
     let changed = |entry: &&Entry<'_>| Some(entry.evaluated.window.end) <= progress.last;
-    let revised_from = entries
+    let revised: Vec<i64> = entries
         .iter()
-        .find(changed)
-        .map(|entry| entry.evaluated.window.end);
+        .filter(changed)
+        .map(|entry| entry.evaluated.window.end)
+        .collect();
     let back = rule.quiet.0 + SHORTENED + rule.suppress.as_ref().map_or(0, |it| it.span.0);
     let findings = stored::findings(context, rule, first - back).await?;
-    let is_at_tip = revised_from.is_none()
+    let is_at_tip = revised.is_empty()
         && findings
             .iter()
             .all(|finding| finding.episode.last_window.end < first);
@@ -117,14 +118,7 @@ pub(super) async fn settle<'e>(
     }
     Ok(Settled {
         entries,
-        changes: changes(
-            rule,
-            findings,
-            fold.finish(),
-            first,
-            revised_from,
-            exceptions,
-        ),
+        changes: changes(rule, findings, fold.finish(), first, &revised, exceptions),
     })
 }
 

@@ -30,6 +30,9 @@
 -- min_expected = { default = 15.0, min = 1.0, doc = "blocks that the hour should have had" }
 -- min_traffic = { default = 0.5, min = 0.0, max = 1.0, doc = "calls over the usual calls of an hour from which the traffic goes on" }
 -- min_hour_calls = { default = 20, min = 1, doc = "calls of an hour of history that counts" }
+--
+-- [exempt]
+-- half_step = "history is counted by hours of the clock: half a step later an hour at the line has fewer calls than it takes"
 -- ///
 WITH hours AS (
     SELECT
