@@ -13,9 +13,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::sync::LazyLock;
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as BumpVec;
+use memchr::memmem::Finder;
 use simd_json::{Buffers, Node, StaticNode, Tape};
 
 use super::time;
@@ -118,7 +120,7 @@ impl Arena {
     }
 
     /// Parses one JSON text. `NaN`, `Infinity` and integers beyond 128 bits, which some producers write, are read as
-    /// strings.
+    /// strings, and half of a surrogate pair as U+FFFD.
     ///
     /// # Errors
     /// When the bytes are not one JSON value, or nest too deep.
@@ -172,6 +174,7 @@ fn parse_in<'a>(
     outer: Option<Value<'a>>,
 ) -> Result<Value<'a>, JsonError> {
     let bytes: &'a mut [u8] = bump.alloc_slice_copy(text);
+    replace_lone_surrogates(bytes);
     let nodes = {
         let mut scratch = scratch.borrow_mut();
         let mut tape: Tape<'a> = scratch.tape.take().unwrap_or_else(Tape::null).reset();
@@ -238,6 +241,33 @@ fn check_depth(nodes: &[Node<'_>]) -> Result<(), JsonError> {
         }
     }
     Ok(())
+}
+
+/// Writes the replacement character over every escape of half a surrogate pair, which Python's `json.dumps` writes for a
+/// text that was cut in the middle of a character, and which stands for no character.
+fn replace_lone_surrogates(text: &mut [u8]) {
+    static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br"\u"));
+    const LENGTH: usize = r"\u0000".len();
+    let unit = |text: &[u8], at: usize| {
+        let escape = text.get(at..at + LENGTH)?.strip_prefix(br"\u")?;
+        let digits = std::str::from_utf8(escape).ok()?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut at = 0;
+    while let Some(ahead) = ESCAPE.find(&text[at..]) {
+        let start = at + ahead;
+        let before = text[..start].iter().rev();
+        let is_escaped = before.take_while(|byte| **byte == b'\\').count() % 2 == 1;
+        let behind = start + LENGTH;
+        at = start + 2;
+        match unit(text, start).filter(|_| !is_escaped) {
+            Some(0xd800..=0xdbff) if matches!(unit(text, behind), Some(0xdc00..=0xdfff)) => {
+                at = behind + LENGTH;
+            }
+            Some(0xd800..=0xdfff) => text[start..behind].copy_from_slice(br"\ufffd"),
+            _ => {}
+        }
+    }
 }
 
 /// Rewrites what is no JSON but is written all the same: `NaN`, `Infinity` and endless integers become strings.
@@ -868,6 +898,33 @@ mod tests {
             value.text("huge", "t"),
             Some("123456789012345678901234567890123456789012345")
         );
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_the_replacement_character() {
+        let arena = Arena::new();
+        for (text, expected) in [
+            (r#"["\ud83d\ude00"]"#, "\u{1f600}"),
+            (r#"["a\ud800"]"#, "a\u{fffd}"),
+            (r#"["\uDFFFb"]"#, "\u{fffd}b"),
+            (r#"["\ud800 \udfff"]"#, "\u{fffd} \u{fffd}"),
+            (r#"["\udfff\ud800"]"#, "\u{fffd}\u{fffd}"),
+            (r#"["\ud800\ud83d\ude00"]"#, "\u{fffd}\u{1f600}"),
+            (r#"["\ud800\u0041"]"#, "\u{fffd}A"),
+            (r#"["\ud800\n"]"#, "\u{fffd}\n"),
+            // A backslash that is escaped begins no escape.
+            (r#"["\\ud800"]"#, r"\ud800"),
+            (r#"["\\\ud800"]"#, "\\\u{fffd}"),
+            (r#"["\u0000\ud7ff\ue000"]"#, "\0\u{d7ff}\u{e000}"),
+        ] {
+            let value = arena.parse(text.as_bytes()).unwrap();
+            assert_eq!(value.as_text(), Some(expected), "{text}");
+        }
+        let embedded = arena.parse(br#"{"p":"{\"q\":\"\\ud800\"}"}"#).unwrap();
+        assert_eq!(embedded.text("p/q", "c"), Some("\u{fffd}"));
+        for text in [r#"["\ud8"]"#, r#"["\ud80g"]"#, r#"["\u+800"]"#] {
+            assert!(arena.parse(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]
