@@ -2,7 +2,8 @@
 //!
 //! Keys are compared without case and separators and along nested objects, so that `input_stats.text_length`,
 //! `{"inputStats": {"textLength": …}}` and `input-stats-text-length` are one path. For each column the first path that
-//! can be read wins; which paths those are is data (`columns`) that a file may change (`mapping`). Texts are parts; what is left is sieved like every other log's.
+//! can be read wins; which paths those are is data (`columns`) that a file may change (`mapping`). Texts are parts; what is
+//! left is sieved like every other log's.
 //!
 //! Left out: guessing. A duration without a unit in its name or value is no duration.
 
@@ -91,7 +92,12 @@ fn plain<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
     let call = &mut row.call;
     for (column, kind, paths) in mapping.plain() {
         match kind {
-            Kind::Text(slot) => *slot(call) = fields.take(paths, column, Value::as_text),
+            Kind::Text(slot) => {
+                *slot(call) = fields.take(paths, column, |value| {
+                    let text = value.as_text()?;
+                    (column != "caller" || !is_source_line(text)).then_some(text)
+                });
+            }
             Kind::Name(slot) => {
                 *slot(call) = fields.take(paths, column, |value| value.as_text().and_then(code));
             }
@@ -113,6 +119,17 @@ fn plain<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
     }
 }
 
+/// Whether a text names a line of a program, as `server/chat.go:88`: loggers write under `caller` where they were called.
+fn is_source_line(text: &str) -> bool {
+    const ENDINGS: [&str; 9] = [
+        ".c", ".cc", ".cpp", ".cs", ".go", ".java", ".js", ".py", ".rs",
+    ];
+    text.rsplit_once(':').is_some_and(|(file, line)| {
+        line.bytes().all(|byte| byte.is_ascii_digit())
+            && ENDINGS.iter().any(|ending| file.ends_with(ending))
+    })
+}
+
 /// Names that are cleaned, and lists of names.
 fn named<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
     let call = &mut row.call;
@@ -124,7 +141,10 @@ fn named<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
     call.provider = name("provider", "provider").map(names::provider);
     call.model_id_raw = name("model", "model_id_raw");
     call.operation_raw = name("operation_raw", "operation_raw");
-    if let Some(id) = fields.take(mapping.paths("event_id"), "event_id", Value::as_text) {
+    // Where nobody says that it is an id, a number is a kind of event.
+    let is_mapped = mapping.maps("event_id");
+    let id = |value: Value<'a>| value.as_text().filter(|_| is_mapped || value.as_str().is_some());
+    if let Some(id) = fields.take(mapping.paths("event_id"), "event_id", id) {
         call.event_id = id;
     }
     let list = |column: &'static str| {
@@ -281,6 +301,23 @@ mod tests {
         insta::assert_snapshot!(decode_lines(include_str!(
             "../../testdata/formats/generic/records.jsonl"
         )));
+    }
+
+    #[test]
+    fn every_column_is_found_by_its_own_name() {
+        let rows = decode_lines(include_str!(
+            "../../testdata/formats/generic/own_names.jsonl"
+        ));
+        let (all, odd) = rows.rsplit_once("== generic").unwrap();
+        for column in columns::COLUMNS {
+            assert!(
+                all.contains(&format!("\n{}: ", column.name)),
+                "{} in {all}",
+                column.name
+            );
+        }
+        assert!(!odd.contains("\ncaller: "), "{odd}");
+        insta::assert_snapshot!(rows);
     }
 
     #[test]

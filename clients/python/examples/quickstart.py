@@ -1,7 +1,7 @@
 """Logs three calls of a stand-in for a model; run it anywhere.
 
     python examples/quickstart.py logs/calls
-    inferwatch ingest --mapping "$(python -m inferwatch mapping)" logs/calls
+    inferwatch ingest logs/calls
 """
 
 from __future__ import annotations

@@ -520,12 +520,3 @@ def test_without_a_sink_nothing_breaks_and_it_is_said_once(records, monkeypatch,
 def test_a_mode_that_does_not_exist_is_refused_where_it_is_written(records, wrong):
     with pytest.raises(ValueError, match="content is `off` or `raw`"):
         wrong()
-
-
-def test_the_command_prints_where_the_mapping_is(capsys):
-    from inferwatch.__main__ import main
-
-    assert main(["mapping"]) == 0
-    with open(capsys.readouterr().out.strip(), encoding="utf-8") as file:
-        assert "[outcome_words]" in file.read()
-    assert main([]) == 2

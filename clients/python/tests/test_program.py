@@ -14,12 +14,6 @@ from test_responses import ANTHROPIC, CONVERSE, GEMINI_REST, OPENAI_CHAT
 
 import inferwatch
 from inferwatch import FileSink, inference, log_inference
-from inferwatch.__main__ import main
-
-@pytest.fixture
-def mapping(capsys):
-    main(["mapping"])
-    return capsys.readouterr().out.strip()
 
 
 @pytest.fixture
@@ -28,7 +22,7 @@ def logs(tmp_path, records):
     return str(tmp_path / "logs")
 
 
-def test_what_was_called_is_what_is_asked_for(program, mapping, logs):
+def test_what_was_called_is_what_is_asked_for(program, logs):
     @log_inference(provider="openai")
     def ask(messages, model, answer, **options):
         if isinstance(answer, Exception):
@@ -55,7 +49,7 @@ def test_what_was_called_is_what_is_asked_for(program, mapping, logs):
         yield "a"
 
     next(stream())
-    program("ingest", "--mapping", mapping, logs)
+    program("ingest", logs)
     found = program.rows(
         "SELECT caller, provider, model, response_model, response_id, outcome, error_type, input_tokens,"
         " input_tokens_uncached, cache_read_input_tokens, cache_write_input_tokens, output_tokens,"
@@ -150,23 +144,7 @@ def test_what_was_called_is_what_is_asked_for(program, mapping, logs):
     assert program.rows("SELECT count(*) AS n FROM quarantine") == [{"n": 0}]
 
 
-def test_without_the_mapping_who_what_and_how_it_ended_are_there_all_the_same(program, logs):
-    with inference(provider="openai", model="gpt-4o") as call:
-        call.response(OPENAI_CHAT)
-    program("ingest", logs)
-    assert program.rows("SELECT caller, model, provider, outcome, input_tokens, output_tokens FROM calls") == [
-        {
-            "caller": "claims-bot",
-            "model": "gpt-4o",
-            "provider": "openai",
-            "outcome": "success",
-            "input_tokens": 1200,
-            "output_tokens": 90,
-        }
-    ]
-
-
-def test_text_is_kept_as_the_program_is_told_and_lengths_agree(program, mapping, logs):
+def test_text_is_kept_as_the_program_is_told_and_lengths_agree(program, logs):
     chance = random.Random(7)
     texts = ["my mail is dana@example.com", *(given for given in (text(chance) for _ in range(30)) if given.strip())]
     for content in ("off", "raw"):
@@ -174,7 +152,7 @@ def test_text_is_kept_as_the_program_is_told_and_lengths_agree(program, mapping,
             with inference(model=f"{content}-{number}", content=content) as call:
                 call.prompt([{"role": "system", "content": "Be kind."}, {"role": "user", "content": given}])
                 call.response("as you wish")
-    program("ingest", "--mapping", mapping, "--content", "redacted", logs)
+    program("ingest", "--content", "redacted", logs)
     lengths = program.rows("SELECT model, input_text_length AS input, output_text_length AS output FROM calls")
     assert {row["model"]: (row["input"], row["output"]) for row in lengths} == {
         f"{content}-{number}": (
@@ -192,7 +170,7 @@ def test_text_is_kept_as_the_program_is_told_and_lengths_agree(program, mapping,
     assert row["text"].startswith("my mail is ") and "dana" not in row["text"]
 
 
-def test_the_store_can_follow_a_folder_that_grows(program, mapping, logs):
+def test_the_store_can_follow_a_folder_that_grows(program, logs):
     def write(thread):
         for _ in range(50):
             with inference(model=f"m-{thread}"):
@@ -205,7 +183,7 @@ def test_the_store_can_follow_a_folder_that_grows(program, mapping, logs):
         for thread in threads:
             thread.join()
         for _ in range(2):
-            program("ingest", "--mapping", mapping, logs)
+            program("ingest", logs)
         assert program.rows("SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM calls") == [
             {"n": round_ * 200, "ids": round_ * 200}
         ]

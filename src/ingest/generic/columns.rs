@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Own,
 }
 
-/// A column and its default paths. Keys are compared without case and separators.
+/// A column and its default paths; its own name is one more, the last. Keys are compared without case and separators.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: &'static str,
@@ -80,7 +80,8 @@ pub(super) const COLUMNS: &[Column] = columns! {
     correlation_id: Text ["correlation_id"];
     response_id: Text [];
     conversation_id: Text ["conversation_id", "session_id", "thread_id"];
-    caller: Text ["user_id", "user", "username", "principal", "account", "api_key_id", "client_id"];
+    // `username` is also what `user_name`, a column of its own, reads like.
+    caller: Text ["user_id", "user", "caller", "username", "principal", "account", "api_key_id", "client_id"];
     user_type: Name [];
     user_name: Text [];
     user_email: Text [];
@@ -112,7 +113,7 @@ pub(super) const COLUMNS: &[Column] = columns! {
     reasoning_output_tokens: Count [];
     total_tokens: Count ["total_tokens", "usage.total_tokens"];
     input_text_length: Count ["input_stats.text_length", "input_length", "prompt_length", "text_length", "n_chars"];
-    output_text_length: Count [];
+    output_text_length: Count ["output_length", "completion_length"];
     request_bytes: Count ["request_bytes", "request_size"];
     response_bytes: Count ["response_bytes", "response_size"];
     input_oov_rate: Float ["input_stats.oov_rate", "oov_rate"];

@@ -55,7 +55,7 @@ const TEXTS: [(&str, Direction); 18] = [
 ];
 
 /// The words of the four outcomes that many logs use.
-const WORDS: [(&str, &str); 13] = [
+const WORDS: [(&str, &str); 15] = [
     ("ok", "success"),
     ("success", "success"),
     ("succeeded", "success"),
@@ -69,6 +69,9 @@ const WORDS: [(&str, &str); 13] = [
     ("failed", "failure"),
     ("failure", "failure"),
     ("timeout", "failure"),
+    // Whoever asked left before the end, which says nothing of the service.
+    ("cancelled", "unknown"),
+    ("canceled", "unknown"),
 ];
 
 const OUTCOMES: [&str; 4] = ["success", "blocked", "failure", "unknown"];
@@ -114,8 +117,17 @@ impl Mapping {
             columns: COLUMNS
                 .iter()
                 .map(|column| {
-                    let paths = column.paths.iter();
-                    paths.map(|path| FieldPath::new(path, None)).collect()
+                    let mut paths: Vec<_> = column
+                        .paths
+                        .iter()
+                        .map(|path| FieldPath::new(path, None))
+                        .collect();
+                    // Whoever writes a column's name means the column.
+                    let own = FieldPath::new(column.name, None);
+                    if paths.iter().all(|path| path.folded != own.folded) {
+                        paths.push(own);
+                    }
+                    paths
                 })
                 .collect(),
             texts: TEXTS
@@ -231,15 +243,17 @@ impl Mapping {
         index.map_or(&[], |index| &self.columns[index])
     }
 
+    /// Whether the user's file says where this column is.
+    pub(super) fn maps(&self, name: &str) -> bool {
+        let file = self.file.as_ref();
+        file.is_some_and(|(_, mapped)| mapped.contains(&name))
+    }
+
     /// Paths that hold the id of a request: any log has an id, and only one that is named a request's says what the
     /// record is. What the user says is one, is one.
     pub(super) fn request_ids(&self) -> &[FieldPath] {
         let paths = self.paths("request_id");
-        let is_mapped = self
-            .file
-            .as_ref()
-            .is_some_and(|(_, mapped)| mapped.contains(&"request_id"));
-        let named = if is_mapped {
+        let named = if self.maps("request_id") {
             paths.len()
         } else {
             NAMED_REQUEST_IDS
