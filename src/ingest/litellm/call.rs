@@ -6,6 +6,7 @@ use super::super::record::{CallRow, PartType, Reject, Rows};
 use super::super::residue::sieve;
 use super::super::{address, guardrail, names, time, tokens};
 use super::{content, guardrails};
+use crate::schema::Call;
 
 pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), Reject> {
     let mut row = CallRow::default();
@@ -31,14 +32,12 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
     call.operation_raw = code_at(record, "call_type", "operation_raw");
     call.operation = call.operation_raw.map(names::operation);
     call.request_stream = record.flag("stream", "request_stream");
-    call.cost_usd = ["response_cost", "spend"]
-        .iter()
-        .find_map(|path| record.positive(path, "cost_usd"));
     call.cache_hit = record.flag("cache_hit", "cache_hit");
     if record.get("cache_hit").and_then(Value::as_str) == Some("None") {
         record.drop_field("cache_hit");
     }
     let metadata = record.get("metadata").and_then(Value::object);
+    cost(record, metadata, &mut row.call);
     model(record, &mut row);
     usage(record, metadata, &mut row);
     identity(record, metadata, &mut row);
@@ -68,6 +67,24 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
     }
     rows.calls.push(row);
     Ok(())
+}
+
+/// Why no price was found, where the proxy says so.
+fn unpriced<'a>(
+    record: Value<'a>,
+    metadata: Option<Value<'a>>,
+) -> impl Iterator<Item = Value<'a>> {
+    let places = [Some(record), metadata].into_iter().flatten();
+    places.filter_map(|place| place.get("response_cost_failure_debug_info")?.object())
+}
+
+/// What the proxy worked out. Nothing is also what it writes for a model that it has no price of.
+fn cost<'a>(record: Value<'a>, metadata: Option<Value<'a>>, call: &mut Call<'a>) {
+    let is_unpriced = unpriced(record, metadata).next().is_some();
+    call.cost_usd = ["response_cost", "spend"].iter().find_map(|path| {
+        let cost = record.positive(path, "cost_usd")?;
+        (cost > 0.0 || !is_unpriced).then_some(cost)
+    });
 }
 
 /// Seconds as a number, or a time without a zone, which is UTC.
@@ -279,6 +296,12 @@ fn failure<'a>(record: Value<'a>, metadata: Option<Value<'a>>, row: &mut CallRow
         }
     }
     messages.extend(record.take("error_str", "content").and_then(Value::as_str));
+    // An exception of the proxy's own, not the request's; it may quote the answer all the same.
+    for info in unpriced(record, metadata) {
+        for key in ["error_str", "traceback_str"] {
+            messages.extend(info.take(key, "content").and_then(Value::as_str));
+        }
+    }
     let mut said: Vec<&str> = Vec::new();
     for message in messages {
         if !said.contains(&message) {

@@ -79,6 +79,14 @@ fn parameters<'a>(parameters: Value<'a>, row: &mut CallRow<'a>) {
     call.request_stream = call
         .request_stream
         .or_else(|| parameters.flag("stream", "request_stream"));
+    // OpenAI's name for whom the caller asks for. Beside a proxy it repeats what the proxy says.
+    match call.end_user_id {
+        None => call.end_user_id = parameters.text("user", "end_user_id"),
+        Some(known) if parameters.get("user").and_then(Value::as_text) == Some(known) => {
+            parameters.drop_field("user");
+        }
+        Some(_) => {}
+    }
     for key in ["system", "instructions"] {
         if let Some(text) = parameters.take(key, "content") {
             Turn::new(Direction::Input, Some("system"), 0).leaves(row, PartType::Text, text);
