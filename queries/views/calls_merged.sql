@@ -4,6 +4,7 @@
 -- One row a call, out of all the logs that tell of it. A primary record is kept and its empty columns are filled from
 -- the supplements with the same identity: account and request for AWS, correlation id for Azure and its gateway, trace
 -- and span for OpenTelemetry. Supplements are brought to one row an identity first, so that no primary is multiplied.
+-- A call that any of them knows to be blocked is blocked: the others saw it fail, or saw an answer.
 -- A supplement without a primary is a call of its own where its log tells of calls (CloudTrail, a gateway, an audit
 -- log): a refused call is often in no other. `match` says how they were joined: `exact`, or `heuristic` for Vertex,
 -- whose logs share no id; there, an audit entry belongs to the logged request of the same project and model that began
@@ -248,7 +249,7 @@ supplements AS (
         max(source_ip_prefix) AS source_ip_prefix,
         max(user_agent) AS user_agent,
         max(server_address) AS server_address,
-        max(nullif(outcome, 'unknown')) AS outcome,
+        CASE WHEN bool_or(outcome = 'blocked') THEN 'blocked' ELSE max(nullif(outcome, 'unknown')) END AS outcome,
         max(http_status_code) AS http_status_code,
         max(error_type) AS error_type,
         first_value(finish_reasons ORDER BY event_time, event_id) FILTER (WHERE finish_reasons IS NOT NULL) AS finish_reasons,
@@ -278,7 +279,11 @@ supplements AS (
         max(top_p) AS top_p,
         max(max_tokens) AS max_tokens,
         first_value(guardrail_ids ORDER BY event_time, event_id) FILTER (WHERE guardrail_ids IS NOT NULL) AS guardrail_ids,
-        max(guardrail_action) AS guardrail_action,
+        -- The strongest of them.
+        CASE
+            WHEN bool_or(guardrail_action = 'blocked') THEN 'blocked'
+            ELSE coalesce(max(nullif(guardrail_action, 'none')), max(guardrail_action))
+        END AS guardrail_action,
         first_value(guardrail_policies ORDER BY event_time, event_id) FILTER (WHERE guardrail_policies IS NOT NULL) AS guardrail_policies,
         first_value(guardrail_categories ORDER BY event_time, event_id) FILTER (WHERE guardrail_categories IS NOT NULL) AS guardrail_categories,
         max(guardrail_max_severity) AS guardrail_max_severity,
@@ -355,7 +360,11 @@ SELECT
     coalesce(primaries.source_ip_prefix, supplements.source_ip_prefix) AS source_ip_prefix,
     coalesce(primaries.user_agent, supplements.user_agent) AS user_agent,
     coalesce(primaries.server_address, supplements.server_address) AS server_address,
-    coalesce(nullif(primaries.outcome, 'unknown'), supplements.outcome, 'unknown') AS outcome,
+    -- Who does not see the filter sees only that the call failed, or that it was answered.
+    CASE
+        WHEN supplements.outcome = 'blocked' THEN 'blocked'
+        ELSE coalesce(nullif(primaries.outcome, 'unknown'), supplements.outcome, 'unknown')
+    END AS outcome,
     coalesce(primaries.http_status_code, supplements.http_status_code) AS http_status_code,
     coalesce(primaries.error_type, supplements.error_type) AS error_type,
     coalesce(primaries.finish_reasons, supplements.finish_reasons) AS finish_reasons,
@@ -389,7 +398,10 @@ SELECT
     coalesce(primaries.top_p, supplements.top_p) AS top_p,
     coalesce(primaries.max_tokens, supplements.max_tokens) AS max_tokens,
     coalesce(primaries.guardrail_ids, supplements.guardrail_ids) AS guardrail_ids,
-    coalesce(primaries.guardrail_action, supplements.guardrail_action) AS guardrail_action,
+    CASE
+        WHEN supplements.guardrail_action = 'blocked' THEN 'blocked'
+        ELSE coalesce(primaries.guardrail_action, supplements.guardrail_action)
+    END AS guardrail_action,
     coalesce(primaries.guardrail_policies, supplements.guardrail_policies) AS guardrail_policies,
     coalesce(primaries.guardrail_categories, supplements.guardrail_categories) AS guardrail_categories,
     coalesce(primaries.guardrail_max_severity, supplements.guardrail_max_severity) AS guardrail_max_severity,

@@ -636,6 +636,59 @@ async fn azure_response_usage_and_gateway_are_one_call() {
 }
 
 #[tokio::test]
+async fn a_block_that_one_of_the_logs_saw_is_no_failure() {
+    let with = |id, correlation, format, role, outcome| Call {
+        correlation_id: Some(correlation),
+        outcome,
+        ..call(10, id, format, role)
+    };
+    let (service, gateway) = ("azure.openai.request_response", "azure.apim.gateway");
+    let rows = [
+        Call {
+            caller: Some("object-1"),
+            http_status_code: Some(400),
+            ..with("filtered", "c-1", service, "primary", "failure")
+        },
+        Call {
+            http_status_code: Some(400),
+            error_type: Some("content_filter"),
+            guardrail_action: Some("blocked"),
+            ..with("filtered-gateway", "c-1", gateway, "primary", "blocked")
+        },
+        // A second record of the gateway says less; the order of the words does not decide.
+        Call {
+            guardrail_action: Some("none"),
+            ..with("filtered-llm", "c-1", "azure.apim.gateway_llm", "supplement", "success")
+        },
+        Call {
+            caller: Some("object-1"),
+            ..with("broken", "c-2", service, "primary", "failure")
+        },
+        Call {
+            guardrail_action: Some("masked"),
+            ..with("broken-gateway", "c-2", gateway, "primary", "failure")
+        },
+        Call {
+            guardrail_action: Some("none"),
+            ..with("broken-llm", "c-2", "azure.apim.gateway_llm", "supplement", "unknown")
+        },
+    ];
+    let got = merged(
+        &rows,
+        "SELECT event_id, outcome, guardrail_action, error_type FROM calls_merged ORDER BY correlation_id",
+    )
+    .await;
+    let text = |column: usize| {
+        let column = got.column(column).as_string::<i32>().iter();
+        column.map(|text| text.unwrap_or("-").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(text(0), ["filtered", "broken"]);
+    assert_eq!(text(1), ["blocked", "failure"]);
+    assert_eq!(text(2), ["blocked", "masked"]);
+    assert_eq!(text(3), ["content_filter", "-"]);
+}
+
+#[tokio::test]
 async fn an_event_fills_its_span_and_is_no_call_of_its_own() {
     let rows = [
         Call {
