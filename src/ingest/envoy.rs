@@ -1,18 +1,40 @@
-//! Access logs of Envoy's AI gateway, and other flat records with the names of OpenTelemetry's attributes as keys.
+//! Access logs of Envoy's AI gateway: flat records with the names of OpenTelemetry's attributes as keys, beside Envoy's.
 //!
 //! The keys of an access log are what its operator configured; those documented are read, and the rest stays in
-//! `attributes`. `gen_ai.provider.name` is the name of a backend there, and a provider only where it is a known one.
+//! `attributes`. Flat records with OpenTelemetry's names and none of Envoy's are of no vendor (`generic`). `gen_ai.provider.name` is the name of a backend there, and a provider only where it is a known one.
 
 use super::body::parts::{code, code_at};
 use super::json::Value;
-use super::otlp::columns;
+use super::otlp::{self, columns};
 use super::record::{CallRow, Direction, Reject, Rows};
 use super::residue::sieve;
 use super::{address, conversation, guardrail, names, tokens};
 
 /// Whether a record is of this format.
 pub(super) fn recognises(record: Value<'_>) -> bool {
+    let has = |key: &str| record.entries().any(|(name, _)| name == key);
+    // What is written and null in every record was configured, and so is an access log's.
     record.entries().any(|(key, _)| key.starts_with("gen_ai."))
+        && (record.entries().any(|(key, _)| is_envoys(key))
+            || (has("start_time") && has("response_code"))
+            || !otlp::is_flat(record))
+}
+
+/// Keys that are Envoy's alone: its headers, its names for both ends of a connection, and its verdicts.
+fn is_envoys(key: &str) -> bool {
+    key.starts_with("x-envoy-")
+        || key.starts_with("downstream_")
+        || matches!(
+            key,
+            ":authority"
+                | ":path"
+                | ":method"
+                | "response_flags"
+                | "response_code_details"
+                | "upstream_host"
+                | "upstream_cluster"
+                | "upstream_transport_failure_reason"
+        )
 }
 
 /// Decodes one record.
@@ -81,15 +103,16 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
         }
     }
     let call = &mut row.call;
+    let error = code_at(record, "error.type", "error_type");
     call.outcome = match call.http_status_code {
         _ if call.outcome == "blocked" => "blocked",
         Some(100..400) => "success",
         Some(_) => "failure",
+        None if error.is_some() => "failure",
         None => "unknown",
     };
     if call.outcome == "failure" {
-        call.error_type = code_at(record, "error.type", "error_type")
-            .or_else(|| code_at(record, "response_code_details", "error_type"));
+        call.error_type = error.or_else(|| code_at(record, "response_code_details", "error_type"));
     }
     sieve(record, &mut row);
     guardrail::settle(&mut row.call);

@@ -27,7 +27,7 @@ pub enum Format {
     Helicone,
     /// Kong AI gateway log.
     Kong,
-    /// Flat record with `gen_ai.` keys, as Envoy AI gateway writes.
+    /// Access log of Envoy's AI gateway.
     Envoy,
     /// Request that went through Cloudflare's AI gateway.
     Cloudflare,
@@ -87,9 +87,14 @@ impl Format {
 
     /// The format of a record, by what is in it.
     pub fn sniff(record: Value<'_>, mapping: &Mapping) -> Option<Format> {
-        Format::ALL
+        let format = Format::ALL
             .into_iter()
-            .find(|format| format.recognises(record, mapping))
+            .find(|format| format.recognises(record, mapping))?;
+        // What OpenTelemetry's names say of a call is more than a server's line does.
+        if format == Format::AccessLog && super::otlp::is_flat(record) {
+            return Some(Format::Generic);
+        }
+        Some(format)
     }
 
     fn recognises(self, record: Value<'_>, mapping: &Mapping) -> bool {

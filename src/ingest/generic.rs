@@ -5,6 +5,9 @@
 //! can be read wins; which paths those are is data (`columns`) that a file may change (`mapping`). Texts are parts; what is
 //! left is sieved like every other log's.
 //!
+//! Keys that are names of OpenTelemetry's conventions are read as these, and only what they leave empty by default paths;
+//! a column that the user's file maps is the file's in any case.
+//!
 //! Left out: guessing. A duration without a unit in its name or value is no duration.
 
 mod columns;
@@ -15,7 +18,7 @@ use super::body::parts::{Turn, code, warn};
 use super::json::Value;
 use super::record::{CallRow, PartType, Reject, Rows};
 use super::residue::sieve;
-use super::{address, conversation, names, tokens};
+use super::{address, conversation, guardrail, names, otlp, tokens};
 use columns::Kind;
 use fields::Fields;
 
@@ -36,7 +39,8 @@ pub(super) fn recognises(record: Value<'_>, mapping: &Mapping) -> bool {
         .find(mapping.paths("event_time"), Value::as_time)
         .is_some();
     has_time
-        && (has(mapping.request_ids())
+        && (otlp::is_flat(record)
+            || has(mapping.request_ids())
             || ["model", "prediction_class", "input_tokens", "output_tokens"]
                 .into_iter()
                 .any(|column| has(mapping.paths(column))))
@@ -64,6 +68,10 @@ pub(super) fn decode<'a>(
     row.call.log_time = time("log_time");
     row.call.source_format = "generic";
     row.call.record_role = "primary";
+    let is_flat = otlp::is_flat(record);
+    if is_flat {
+        row.call.record_role = otlp::flat(record, &mut row);
+    }
     plain(&fields, mapping, &mut row);
     named(&fields, mapping, &mut row);
     constants(record, mapping, &mut row);
@@ -73,12 +81,17 @@ pub(super) fn decode<'a>(
         call.model = Some(model).filter(|model| !model.is_empty());
         call.model_family = Some(family).filter(|family| !family.is_empty());
     }
-    call.operation = call.operation_raw.map(names::operation);
+    if call.operation.is_none_or(|known| known == "other") || mapping.maps("operation_raw") {
+        call.operation = call.operation_raw.map(names::operation);
+    }
     source(&fields, record, mapping, &mut row);
     prediction(&fields, mapping, &mut row);
     texts(&fields, mapping, &mut row);
     outcome(&fields, mapping, &mut row);
     sieve(record, &mut row);
+    if is_flat {
+        guardrail::settle(&mut row.call);
+    }
     tokens::complete(&mut row.call);
     if row.parts.is_empty() {
         row.call.content_state = Some("absent");
@@ -87,33 +100,45 @@ pub(super) fn decode<'a>(
     Ok(())
 }
 
+/// Fills a column that nothing filled yet, or that the user's file maps.
+fn put<T>(slot: &mut Option<T>, is_mapped: bool, find: impl FnOnce() -> Option<T>) {
+    if is_mapped || slot.is_none() {
+        *slot = find();
+    }
+}
+
 /// Columns that take what they find.
 fn plain<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
     let call = &mut row.call;
     for (column, kind, paths) in mapping.plain() {
+        let is_mapped = mapping.maps(column);
         match kind {
-            Kind::Text(slot) => {
-                *slot(call) = fields.take(paths, column, |value| {
+            Kind::Text(slot) => put(slot(call), is_mapped, || {
+                fields.take(paths, column, |value| {
                     let text = value.as_text()?;
                     (column != "caller" || !is_source_line(text)).then_some(text)
-                });
-            }
-            Kind::Name(slot) => {
-                *slot(call) = fields.take(paths, column, |value| value.as_text().and_then(code));
-            }
-            Kind::Count(slot) => {
-                *slot(call) = fields.take(paths, column, |value| {
+                })
+            }),
+            Kind::Name(slot) => put(slot(call), is_mapped, || {
+                fields.take(paths, column, |value| value.as_text().and_then(code))
+            }),
+            Kind::Count(slot) => put(slot(call), is_mapped, || {
+                fields.take(paths, column, |value| {
                     value.as_int().filter(|count| *count >= 0)
-                });
-            }
-            Kind::Float(slot) => *slot(call) = fields.take(paths, column, Value::as_float),
-            Kind::Amount(slot) => {
-                *slot(call) = fields.take(paths, column, |value| {
+                })
+            }),
+            Kind::Float(slot) => put(slot(call), is_mapped, || {
+                fields.take(paths, column, Value::as_float)
+            }),
+            Kind::Amount(slot) => put(slot(call), is_mapped, || {
+                fields.take(paths, column, |value| {
                     value.as_float().filter(|number| *number >= 0.0)
-                });
-            }
-            Kind::Duration(slot) => *slot(call) = fields.duration(paths, column),
-            Kind::Flag(slot) => *slot(call) = fields.take(paths, column, Value::as_bool),
+                })
+            }),
+            Kind::Duration(slot) => put(slot(call), is_mapped, || fields.duration(paths, column)),
+            Kind::Flag(slot) => put(slot(call), is_mapped, || {
+                fields.take(paths, column, Value::as_bool)
+            }),
             Kind::Own => {}
         }
     }
@@ -138,12 +163,24 @@ fn named<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
             value.as_text().and_then(code)
         })
     };
-    call.provider = name("provider", "provider").map(names::provider);
-    call.model_id_raw = name("model", "model_id_raw");
-    call.operation_raw = name("operation_raw", "operation_raw");
+    put(&mut call.provider, mapping.maps("provider"), || {
+        name("provider", "provider").map(names::provider)
+    });
+    put(&mut call.model_id_raw, mapping.maps("model"), || {
+        name("model", "model_id_raw")
+    });
+    put(
+        &mut call.operation_raw,
+        mapping.maps("operation_raw"),
+        || name("operation_raw", "operation_raw"),
+    );
     // Where nobody says that it is an id, a number is a kind of event.
     let is_mapped = mapping.maps("event_id");
-    let id = |value: Value<'a>| value.as_text().filter(|_| is_mapped || value.as_str().is_some());
+    let id = |value: Value<'a>| {
+        value
+            .as_text()
+            .filter(|_| is_mapped || value.as_str().is_some())
+    };
     if let Some(id) = fields.take(mapping.paths("event_id"), "event_id", id) {
         call.event_id = id;
     }
@@ -156,8 +193,14 @@ fn named<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
             (!names.is_empty()).then_some(names)
         })
     };
-    call.finish_reasons = list("finish_reasons").unwrap_or_default();
-    call.tool_names = list("tool_names").unwrap_or_default();
+    for (column, names) in [
+        ("finish_reasons", &mut call.finish_reasons),
+        ("tool_names", &mut call.tool_names),
+    ] {
+        if names.is_empty() || mapping.maps(column) {
+            *names = list(column).unwrap_or_default();
+        }
+    }
 }
 
 /// What the log never says, where the user does.
@@ -193,7 +236,8 @@ fn source<'a>(fields: &Fields<'a>, record: Value<'a>, mapping: &Mapping, row: &m
             .map(str::trim)
             .filter(|text| !text.is_empty())
     };
-    if let Some(text) = fields.take(mapping.paths("source_ip"), "source_ip", first) {
+    let is_known = row.call.source_ip.is_some() && !mapping.maps("source_ip");
+    if !is_known && let Some(text) = fields.take(mapping.paths("source_ip"), "source_ip", first) {
         let address = address::judge(record, text);
         row.call.source_ip = Some(address.text);
         row.call.source_ip_valid = Some(address.valid);
@@ -244,13 +288,12 @@ fn texts<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
 fn outcome<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
     let call = &mut row.call;
     let is_status = |value: Value<'a>| value.as_int().filter(|status| (100..600).contains(status));
-    call.http_status_code = fields
-        .take(
-            mapping.paths("http_status_code"),
-            "http_status_code",
-            is_status,
-        )
-        .and_then(|status| i32::try_from(status).ok());
+    let is_mapped = mapping.maps("http_status_code");
+    put(&mut call.http_status_code, is_mapped, || {
+        let paths = mapping.paths("http_status_code");
+        let status = fields.take(paths, "http_status_code", is_status)?;
+        i32::try_from(status).ok()
+    });
     let word = fields.take(mapping.paths("outcome"), "outcome", |value| {
         value.as_text().and_then(code)
     });
@@ -283,11 +326,17 @@ fn outcome<'a>(fields: &Fields<'a>, mapping: &Mapping, row: &mut CallRow<'a>) {
             (None, Some(400..)) => "failure",
             _ if call.error_type.is_some() || has_error => "failure",
             (None, Some(_)) => "success",
-            // A prediction that was made is an answer.
-            _ if call.prediction_class.is_some() || call.output_tokens.is_some() => "success",
+            // A prediction that was made is an answer, and so is whatever came to an end.
+            _ if call.prediction_class.is_some()
+                || call.output_tokens.is_some()
+                || !call.finish_reasons.is_empty() =>
+            {
+                "success"
+            }
             _ => "unknown",
         };
     }
+    otlp::blocked(row);
 }
 
 #[cfg(test)]
@@ -318,6 +367,26 @@ mod tests {
         }
         assert!(!odd.contains("\ncaller: "), "{odd}");
         insta::assert_snapshot!(rows);
+    }
+
+    #[test]
+    fn names_of_open_telemetry_as_keys() {
+        insta::assert_snapshot!(decode_lines(include_str!(
+            "../../testdata/formats/generic/open_telemetry.jsonl"
+        )));
+    }
+
+    #[test]
+    fn a_file_has_the_last_word_on_a_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mapping.toml");
+        std::fs::write(&path, "caller = \"tenant\"\ninput_tokens = []").unwrap();
+        let rows = super::super::testing::decode_lines_with(
+            r#"{"time":"2026-03-02T10:00:00Z","gen_ai.request.model":"gpt-4o","gen_ai.usage.input_tokens":7,"user.id":"dana","tenant":"t-7"}"#,
+            &Mapping::with_file(&path).unwrap(),
+        );
+        assert!(rows.contains("\ncaller: t-7\n"), "{rows}");
+        assert!(!rows.contains("\ninput_tokens: "), "{rows}");
     }
 
     #[test]

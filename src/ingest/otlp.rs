@@ -6,7 +6,8 @@
 //! of its own (`primary`); spans of agents, tools and workflows, and events that bring the texts of a span, are
 //! `supplement` and find it by trace and span id.
 //!
-//! Protobuf is rewritten as JSON first (`protobuf`).
+//! Protobuf is rewritten as JSON first (`protobuf`). A flat record with the same names as keys is another format's, which
+//! reads them with [`flat`].
 //!
 //! Left out: metrics, and spans that are not about generative AI; both are counted as skipped.
 
@@ -22,15 +23,35 @@ mod tests;
 mod texts;
 
 pub(crate) use messages::messages;
+pub(super) use span::blocked;
 
 use super::json::Value;
-use super::record::{Reject, Rows};
+use super::record::{CallRow, Reject, Rows};
+use columns::Work;
 
 /// Whether a record is of this format.
 pub(super) fn recognises(record: Value<'_>) -> bool {
     ["resourceSpans", "resourceLogs", "resourceMetrics"]
         .iter()
         .any(|key| record.get(key).is_some())
+}
+
+/// Whether a record has names of the conventions for keys, as a logger writes that was given a span's attributes.
+pub(super) fn is_flat(record: Value<'_>) -> bool {
+    let mut entries = record.entries();
+    entries.any(|(key, value)| key.starts_with("gen_ai.") && !value.is_null())
+}
+
+/// Reads such a record as the attributes it is, texts and all, and gives its role. Time and outcome are the caller's.
+pub(super) fn flat<'a>(record: Value<'a>, row: &mut CallRow<'a>) -> &'static str {
+    let name = record.get("name").and_then(Value::as_str);
+    let work = columns::fill(record, None, name, row);
+    texts::attributes(record, row);
+    span::name(record, row);
+    match (work, row.call.operation) {
+        (Work::Around, Some(operation)) if operation != "other" => "supplement",
+        _ => "primary",
+    }
 }
 
 /// Decodes one export object.

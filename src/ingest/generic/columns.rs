@@ -70,7 +70,7 @@ pub(super) const NAMED_REQUEST_IDS: usize = 3;
 /// Every column that can be mapped, in the order in which they are read.
 pub(super) const COLUMNS: &[Column] = columns! {
     event_time: Own ["timestamp", "@timestamp", "time", "ts", "event_time", "created_at", "datetime", "date",
-        "start_time", "startTime", "logged_at"];
+        "start_time", "startTime", "logged_at", "start_time_unix_nano", "time_unix_nano"];
     log_time: Own [];
     event_id: Own [];
     // Ids that are named a request's; any record may have one of the others.

@@ -266,7 +266,7 @@ impl Mapping {
         COLUMNS
             .iter()
             .zip(&self.columns)
-            .filter(|(column, paths)| !matches!(column.kind, Kind::Own) && !paths.is_empty())
+            .filter(|(column, _)| !matches!(column.kind, Kind::Own))
             .map(|(column, paths)| (column.name, column.kind, paths.as_slice()))
     }
 

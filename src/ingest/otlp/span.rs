@@ -95,10 +95,13 @@ fn read<'a>(span: Value<'a>) -> Result<(CallRow<'a>, Work), Reject> {
         .ok_or(Reject::Missing("attributes"))?;
     let name = span.get("name").and_then(Value::as_str);
     let work = columns::fill(attributes, span.get("resource"), name, &mut row);
-    row.call.record_role = match work {
-        Work::Model => "primary",
-        Work::Around => "supplement",
-    };
+    match work {
+        Work::Model => {
+            row.call.record_role = "primary";
+            columns::caller_or_service(&mut row.call);
+        }
+        Work::Around => row.call.record_role = "supplement",
+    }
     row.call.request_id = row.call.request_id.or(row.call.span_id);
     texts::attributes(attributes, &mut row);
     events(span, &mut row);
@@ -174,7 +177,7 @@ fn outcome<'a>(span: Value<'a>, attributes: Value<'a>, row: &mut CallRow<'a>) {
 }
 
 /// A filter that stopped the model is not a failure of the call.
-pub(super) fn blocked(row: &mut CallRow<'_>) {
+pub(in crate::ingest) fn blocked(row: &mut CallRow<'_>) {
     const REASONS: [&str; 8] = [
         "content_filter",
         "content_filtered",
@@ -199,7 +202,7 @@ pub(super) fn blocked(row: &mut CallRow<'_>) {
 }
 
 /// Most names are made of operation and model, and say nothing more.
-fn name(span: Value<'_>, row: &CallRow<'_>) {
+pub(super) fn name(span: Value<'_>, row: &CallRow<'_>) {
     let Some(name) = span.get("name").and_then(Value::as_str) else {
         return;
     };
