@@ -346,8 +346,15 @@ SELECT
     coalesce(primaries.cloud_region, supplements.cloud_region) AS cloud_region,
     coalesce(primaries.inference_region, supplements.inference_region) AS inference_region,
     coalesce(primaries.cloud_resource_id, supplements.cloud_resource_id) AS cloud_resource_id,
-    coalesce(primaries.caller, supplements.caller) AS caller,
-    coalesce(primaries.user_type, supplements.user_type) AS user_type,
+    -- A service is the caller where nobody is named, and another record may name somebody.
+    CASE
+        WHEN primaries.user_type = 'service' THEN coalesce(supplements.caller, primaries.caller)
+        ELSE coalesce(primaries.caller, supplements.caller)
+    END AS caller,
+    CASE
+        WHEN primaries.user_type = 'service' AND supplements.caller IS NOT NULL THEN supplements.user_type
+        ELSE coalesce(primaries.user_type, supplements.user_type)
+    END AS user_type,
     coalesce(primaries.user_name, supplements.user_name) AS user_name,
     coalesce(primaries.user_email, supplements.user_email) AS user_email,
     coalesce(primaries.user_session, supplements.user_session) AS user_session,

@@ -102,7 +102,7 @@ table! {
         cloud_resource_id: Text,
         /// The principal, exactly as logged
         caller: Text,
-        /// `iam_user`, `assumed_role`, `root`, `federated`, `service_account`, `user`, `managed_identity`, `api_key`, `unknown`
+        /// `iam_user`, `assumed_role`, `root`, `federated`, `service_account`, `user`, `managed_identity`, `api_key`, `service`, `unknown`
         user_type: Text,
         /// User or role name parsed from the principal
         user_name: Text,

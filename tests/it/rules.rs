@@ -658,7 +658,13 @@ async fn a_block_that_one_of_the_logs_saw_is_no_failure() {
         // A second record of the gateway says less; the order of the words does not decide.
         Call {
             guardrail_action: Some("none"),
-            ..with("filtered-llm", "c-1", "azure.apim.gateway_llm", "supplement", "success")
+            ..with(
+                "filtered-llm",
+                "c-1",
+                "azure.apim.gateway_llm",
+                "supplement",
+                "success",
+            )
         },
         Call {
             caller: Some("object-1"),
@@ -670,7 +676,13 @@ async fn a_block_that_one_of_the_logs_saw_is_no_failure() {
         },
         Call {
             guardrail_action: Some("none"),
-            ..with("broken-llm", "c-2", "azure.apim.gateway_llm", "supplement", "unknown")
+            ..with(
+                "broken-llm",
+                "c-2",
+                "azure.apim.gateway_llm",
+                "supplement",
+                "unknown",
+            )
         },
     ];
     let got = merged(
@@ -680,7 +692,9 @@ async fn a_block_that_one_of_the_logs_saw_is_no_failure() {
     .await;
     let text = |column: usize| {
         let column = got.column(column).as_string::<i32>().iter();
-        column.map(|text| text.unwrap_or("-").to_owned()).collect::<Vec<_>>()
+        column
+            .map(|text| text.unwrap_or("-").to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(text(0), ["filtered", "broken"]);
     assert_eq!(text(1), ["blocked", "failure"]);
@@ -694,16 +708,22 @@ async fn an_event_fills_its_span_and_is_no_call_of_its_own() {
         Call {
             trace_id: Some("t"),
             span_id: Some("s1"),
+            caller: Some("front-desk"),
+            user_type: Some("service"),
             ..call(10, "span-1", "otel.span", "primary")
         },
         Call {
             trace_id: Some("t"),
             span_id: Some("s2"),
+            caller: Some("front-desk"),
+            user_type: Some("service"),
             ..call(10, "span-2", "otel.span", "primary")
         },
         Call {
             trace_id: Some("t"),
             span_id: Some("s1"),
+            caller: Some("dana"),
+            user_type: Some("user"),
             finish_reasons: vec!["stop"],
             input_text_length: Some(42),
             ..call(12, "event", "otel.event", "supplement")
@@ -717,7 +737,7 @@ async fn an_event_fills_its_span_and_is_no_call_of_its_own() {
     ];
     let got = merged(
         &rows,
-        "SELECT event_id, input_text_length, finish_reasons FROM calls_merged ORDER BY event_id",
+        "SELECT event_id, input_text_length, finish_reasons, caller, user_type FROM calls_merged ORDER BY event_id",
     )
     .await;
     assert_eq!(got.num_rows(), 2);
@@ -736,6 +756,12 @@ async fn an_event_fills_its_span_and_is_no_call_of_its_own() {
             .value(0),
         "stop"
     );
+    // A service stands for want of a person, and yields to one.
+    let text = |column: usize| got.column(column).as_string::<i32>().clone();
+    let people: Vec<_> = text(3).iter().flatten().map(str::to_owned).collect();
+    let types: Vec<_> = text(4).iter().flatten().map(str::to_owned).collect();
+    assert_eq!(people, ["dana", "front-desk"]);
+    assert_eq!(types, ["user", "service"]);
 }
 
 #[tokio::test]

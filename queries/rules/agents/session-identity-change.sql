@@ -1,7 +1,7 @@
 -- /// rule
 -- id          = "session-identity-change"
 -- title       = "A session changed hands"
--- version     = 1
+-- version     = 2
 -- status      = "stable"
 -- severity    = "high"
 -- confidence  = "medium"
@@ -35,7 +35,11 @@ WITH turns AS (
         event_time,
         end_user_id,
         -- A role's session is named after a machine, and changes with it.
-        CASE WHEN user_type = 'assumed_role' THEN coalesce(user_name, caller) ELSE caller END AS principal,
+        -- A service is the caller of whatever names nobody: that is no change of hands.
+        CASE
+            WHEN user_type = 'assumed_role' THEN coalesce(user_name, caller)
+            WHEN user_type IS DISTINCT FROM 'service' THEN caller
+        END AS principal,
         nullif(lower(split_part(split_part(user_agent, '/', 1), ' ', 1)), '') AS software,
         -- In a CASE, so that no other record is parsed: the optimiser may move parsing below the filter.
         coalesce(
@@ -190,12 +194,14 @@ WHERE sessions.end_users > 1
 -- ///
 
 -- /// test
--- name = "one role on many machines, two versions of a client, unknown users, two logs, and ids of everybody look alike"
+-- name = "one role on many machines, two versions of a client, unknown users, a service for want of a user, two logs, and ids of everybody look alike"
 -- at   = 2026-01-08T00:00:00Z
 -- given.calls = [
 --   { event_time = "-40m", conversation_id = "session-f", caller = "arn:aws:sts::1:assumed-role/App/i-{i}", user_type = "assumed_role", user_name = "App", user_agent = "Boto3/1.{i} md/x", repeat = 5, every = "1m" },
 --   { event_time = "-40m", conversation_id = "session-g", caller = "app", end_user_id = "dana" },
 --   { event_time = "-39m", conversation_id = "session-g", caller = "app" },
+--   { event_time = "-40m", conversation_id = "session-i", source_format = "otel.span", caller = "dana", user_type = "user" },
+--   { event_time = "-39m", conversation_id = "session-i", source_format = "otel.span", caller = "front-desk", user_type = "service" },
 --   { event_time = "-40m", conversation_id = "session-h", source_format = "litellm.payload", caller = "dana" },
 --   { event_time = "-40m", conversation_id = "session-h", source_format = "otel.span", caller = "user-77" },
 --   { event_time = "-40m", conversation_id = "default", caller = "user-{i}", repeat = 9, every = "1m" },

@@ -8,7 +8,7 @@ use super::super::body::parts::{code, code_at, finish};
 use super::super::json::Value;
 use super::super::record::CallRow;
 use super::super::{names, tokens};
-use crate::schema::GuardrailFinding;
+use crate::schema::{Call, GuardrailFinding};
 
 /// Operations that are a call of a model; all others stand around one.
 const MODEL_OPERATIONS: [&str; 4] = ["chat", "text_completion", "generate_content", "embeddings"];
@@ -238,6 +238,18 @@ fn people<'a>(attributes: Value<'a>, row: &mut CallRow<'a>) {
     call.http_status_code = ["http.response.status_code", "http.status_code"]
         .iter()
         .find_map(|path| attributes.int32(path, "http_status_code"));
+}
+
+/// Most instrumentations name nobody: then the service is the caller. Only for the record of a call, so that a person
+/// whom another record of the same call names is not hidden by it. What an SDK writes for want of a name is none.
+pub(super) fn caller_or_service(call: &mut Call<'_>) {
+    let service = call.service_name;
+    if call.caller.is_none()
+        && let Some(service) = service.filter(|name| !name.starts_with("unknown_service"))
+    {
+        call.caller = Some(service);
+        call.user_type = Some("service");
+    }
 }
 
 /// A verdict in the vocabulary that is under review for guardrails, and Bedrock's guardrail id.

@@ -121,7 +121,10 @@ fn read<'a>(
     outcome(attributes, &mut row);
     // Without a span there is nothing to supplement: the event is the call.
     row.call.record_role = match (work, row.call.span_id) {
-        (Work::Model, None) => "primary",
+        (Work::Model, None) => {
+            columns::caller_or_service(&mut row.call);
+            "primary"
+        }
         _ => "supplement",
     };
     row.call.request_id = row.call.request_id.or(row.call.span_id);
