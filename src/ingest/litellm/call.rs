@@ -70,10 +70,7 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
 }
 
 /// Why no price was found, where the proxy says so.
-fn unpriced<'a>(
-    record: Value<'a>,
-    metadata: Option<Value<'a>>,
-) -> impl Iterator<Item = Value<'a>> {
+fn unpriced<'a>(record: Value<'a>, metadata: Option<Value<'a>>) -> impl Iterator<Item = Value<'a>> {
     let places = [Some(record), metadata].into_iter().flatten();
     places.filter_map(|place| place.get("response_cost_failure_debug_info")?.object())
 }
