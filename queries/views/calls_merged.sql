@@ -249,7 +249,7 @@ supplements AS (
         max(source_ip_prefix) AS source_ip_prefix,
         max(user_agent) AS user_agent,
         max(server_address) AS server_address,
-        CASE WHEN bool_or(outcome = 'blocked') THEN 'blocked' ELSE max(nullif(outcome, 'unknown')) END AS outcome,
+        coalesce(max(outcome) FILTER (WHERE outcome = 'blocked'), max(nullif(outcome, 'unknown'))) AS outcome,
         max(http_status_code) AS http_status_code,
         max(error_type) AS error_type,
         first_value(finish_reasons ORDER BY event_time, event_id) FILTER (WHERE finish_reasons IS NOT NULL) AS finish_reasons,
@@ -280,10 +280,11 @@ supplements AS (
         max(max_tokens) AS max_tokens,
         first_value(guardrail_ids ORDER BY event_time, event_id) FILTER (WHERE guardrail_ids IS NOT NULL) AS guardrail_ids,
         -- The strongest of them.
-        CASE
-            WHEN bool_or(guardrail_action = 'blocked') THEN 'blocked'
-            ELSE coalesce(max(nullif(guardrail_action, 'none')), max(guardrail_action))
-        END AS guardrail_action,
+        coalesce(
+            max(guardrail_action) FILTER (WHERE guardrail_action = 'blocked'),
+            max(nullif(guardrail_action, 'none')),
+            max(guardrail_action)
+        ) AS guardrail_action,
         first_value(guardrail_policies ORDER BY event_time, event_id) FILTER (WHERE guardrail_policies IS NOT NULL) AS guardrail_policies,
         first_value(guardrail_categories ORDER BY event_time, event_id) FILTER (WHERE guardrail_categories IS NOT NULL) AS guardrail_categories,
         max(guardrail_max_severity) AS guardrail_max_severity,
@@ -368,10 +369,12 @@ SELECT
     coalesce(primaries.user_agent, supplements.user_agent) AS user_agent,
     coalesce(primaries.server_address, supplements.server_address) AS server_address,
     -- Who does not see the filter sees only that the call failed, or that it was answered.
-    CASE
-        WHEN supplements.outcome = 'blocked' THEN 'blocked'
-        ELSE coalesce(nullif(primaries.outcome, 'unknown'), supplements.outcome, 'unknown')
-    END AS outcome,
+    coalesce(
+        CASE WHEN supplements.outcome = 'blocked' THEN supplements.outcome END,
+        nullif(primaries.outcome, 'unknown'),
+        supplements.outcome,
+        'unknown'
+    ) AS outcome,
     coalesce(primaries.http_status_code, supplements.http_status_code) AS http_status_code,
     coalesce(primaries.error_type, supplements.error_type) AS error_type,
     coalesce(primaries.finish_reasons, supplements.finish_reasons) AS finish_reasons,
@@ -405,10 +408,11 @@ SELECT
     coalesce(primaries.top_p, supplements.top_p) AS top_p,
     coalesce(primaries.max_tokens, supplements.max_tokens) AS max_tokens,
     coalesce(primaries.guardrail_ids, supplements.guardrail_ids) AS guardrail_ids,
-    CASE
-        WHEN supplements.guardrail_action = 'blocked' THEN 'blocked'
-        ELSE coalesce(primaries.guardrail_action, supplements.guardrail_action)
-    END AS guardrail_action,
+    coalesce(
+        CASE WHEN supplements.guardrail_action = 'blocked' THEN supplements.guardrail_action END,
+        primaries.guardrail_action,
+        supplements.guardrail_action
+    ) AS guardrail_action,
     coalesce(primaries.guardrail_policies, supplements.guardrail_policies) AS guardrail_policies,
     coalesce(primaries.guardrail_categories, supplements.guardrail_categories) AS guardrail_categories,
     coalesce(primaries.guardrail_max_severity, supplements.guardrail_max_severity) AS guardrail_max_severity,

@@ -641,6 +641,25 @@ fn a_call_of_gateway_and_service_is_one_call() {
     );
 }
 
+#[test]
+fn a_filter_that_only_the_gateway_saw_blocked_the_call() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let lines = [
+        r#"{"time":"2026-03-02T09:40:00.0000000Z","resourceId":"/SUBSCRIPTIONS/S/RESOURCEGROUPS/R/PROVIDERS/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/A","category":"RequestResponse","operationName":"ChatCompletions_Create","resultSignature":"400","correlationId":"c-1","properties":{"callerObjectId":"object-1","modelDeploymentName":"prod","modelName":"gpt-4o"}}"#,
+        r#"{"time":"2026-03-02T09:40:00.5000000Z","resourceId":"/SUBSCRIPTIONS/S/RESOURCEGROUPS/R/PROVIDERS/MICROSOFT.APIMANAGEMENT/SERVICE/G","category":"GatewayLogs","operationName":"Microsoft.ApiManagement/GatewayLogs","correlationId":"c-1","isRequestSuccess":false,"properties":{"method":"POST","url":"https://g.example.com/openai/deployments/prod/chat/completions?api-version=1","responseCode":400,"responseBody":"{\"error\":{\"code\":\"content_filter\",\"message\":\"filtered\"}}"}}"#,
+    ];
+    fs::write(folder.join("azure.json"), lines.join("\n")).unwrap();
+    assert_eq!(run(folder, &["ingest", "azure.json"]).2, 0);
+    assert_eq!(
+        query(
+            folder,
+            "SELECT caller, outcome, guardrail_action, http_status_code, count(*) AS n FROM calls_merged GROUP BY ALL"
+        ),
+        "caller,outcome,guardrail_action,http_status_code,n\nobject-1,blocked,blocked,400,1\n"
+    );
+}
+
 /// A field of Protobuf: bytes behind their length, which is below 16,384 here.
 fn length_delimited(number: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
