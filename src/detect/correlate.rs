@@ -99,7 +99,6 @@ pub(super) async fn touched(
     fresh: &Fresh,
     progress: &Progress,
     standing: &Standing,
-    horizon: i64,
 ) -> Result<Touched> {
     let Some(last) = progress.last else {
         return Ok(Touched::default());
@@ -112,15 +111,8 @@ pub(super) async fn touched(
     };
     for signal in &file.signals {
         let name = name(&signal.rule);
-        let seen = progress.signals.get(&name).copied();
-        // It was heard in another version, which found other things: all that may still change is looked at again.
-        let of_rule = format!("{}@", signal.rule.id);
-        let is_raised =
-            seen.is_none() && progress.signals.keys().any(|it| it.starts_with(&of_rule));
-        if is_raised && standing.runs.contains_key(&name) {
-            grid.end_between(last - horizon, last);
-        }
-        let seen = seen.unwrap_or(0);
+        // A new version was never heard: all that it says is news.
+        let seen = progress.signals.get(&name).copied().unwrap_or(0);
         if standing.runs.get(&name).is_some_and(|runs| *runs > seen) {
             let left = fresh.of(&signal.rule);
             changed(context, signal, left, seen, &mut grid).await?;

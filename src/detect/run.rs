@@ -438,15 +438,13 @@ impl<'a> Job<'a> {
         if let Some(closed) = standing.closed {
             job.closed = job.floor(closed);
         }
-        let horizon = Span(correlate::horizon(file, options.late_horizon.0));
         let touched = match options.range {
             Range::SinceLast => {
-                let progress = &job.progress;
-                correlate::touched(&run.context, file, fresh, progress, &standing, horizon.0)
-                    .await?
+                correlate::touched(&run.context, file, fresh, &job.progress, &standing).await?
             }
             _ => Touched::default(),
         };
+        let horizon = Span(correlate::horizon(file, options.late_horizon.0));
         job.choose(options, standing.extent, early, horizon, touched);
         let ends = std::mem::take(&mut job.ends);
         let evaluated = correlate::evaluate(
