@@ -58,6 +58,9 @@ const RULE: [&str; 44] = [
 /// Those of a test; what is given and expected stands in the author's order.
 const TEST: [&str; 2] = ["name", "at"];
 
+/// Those of a test of a tier.
+const TIER_TEST: [&str; 4] = ["name", "now", "periods", "expect"];
+
 /// Those of an exception.
 const EXCEPTION: [&str; 5] = ["id", "rules", "reason", "owner", "expires"];
 
@@ -171,7 +174,9 @@ struct Entry {
 fn block_text(block: &Block) -> String {
     let (order, width): (&[&str], usize) = match block.kind.as_str() {
         "rule" => (&RULE, 11),
+        "test" if block.toml.lines().any(|line| line.starts_with("periods")) => (&TIER_TEST, 7),
         "test" => (&TEST, 4),
+        "tier" => (&[], 11),
         "exception" => (&EXCEPTION, 7),
         "view" => (&[], 11),
         _ => (&[], 0),

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::builder::FalseyValueParser;
+
 use super::run::parse_time_or_now;
 use super::{CLEAR, Global};
 use crate::detect::{context_of, heartbeat, time_text};
@@ -27,7 +29,7 @@ pub(super) struct Args {
     #[arg(long, env = "INFERWATCH_HEARTBEAT_AT", value_name = "TIME", value_parser = parse_time_or_now)]
     at: i64,
     /// Nothing has come from it yet
-    #[arg(long)]
+    #[arg(long, env = "INFERWATCH_HEARTBEAT_NEW", value_parser = FalseyValueParser::new())]
     new: bool,
 }
 
