@@ -58,6 +58,22 @@ const RULE: [&str; 44] = [
 /// Those of a test; what is given and expected stands in the author's order.
 const TEST: [&str; 2] = ["name", "at"];
 
+/// Those of a tier.
+const TIER: [&str; 9] = [
+    "id",
+    "title",
+    "version",
+    "table",
+    "action",
+    "columns",
+    "grain",
+    "minimum_age",
+    "description",
+];
+
+/// Those of a view.
+const VIEW: [&str; 4] = ["name", "description", "margin", "span_ms"];
+
 /// Those of a test of a tier.
 const TIER_TEST: [&str; 4] = ["name", "now", "periods", "expect"];
 
@@ -176,9 +192,9 @@ fn block_text(block: &Block) -> String {
         "rule" => (&RULE, 11),
         "test" if block.toml.lines().any(|line| line.starts_with("periods")) => (&TIER_TEST, 7),
         "test" => (&TEST, 4),
-        "tier" => (&[], 11),
+        "tier" => (&TIER, 11),
         "exception" => (&EXCEPTION, 7),
-        "view" => (&[], 11),
+        "view" => (&VIEW, 11),
         _ => (&[], 0),
     };
     let mut text = format!("-- /// {}\n", block.kind);
@@ -509,7 +525,8 @@ mod tests {
                             .unwrap_or("")
                             .trim()
                             .to_string();
-                        RULE.contains(&key.as_str()) || TEST.contains(&key.as_str())
+                        let orders: [&[&str]; 5] = [&RULE, &TIER, &VIEW, &TEST, &TIER_TEST];
+                        orders.iter().any(|order| order.contains(&key.as_str()))
                     };
                     let last = entries.iter().rposition(known).map_or(0, |place| place + 1);
                     if entries[..last].iter().all(known) && last > 1 {

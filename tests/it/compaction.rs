@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
-use datafusion::prelude::SessionContext;
+use arrow::array::RecordBatch;
 use inferwatch::schema::{
     Call, CallBuilder, Content, ContentBuilder, Filter, FilterBuilder, Micros, Table,
 };
@@ -17,6 +15,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
+
+use crate::ask::numbers;
 
 /// 2026-01-30T22:00:00Z, from `date -u -d @1769810400`: two hours before the end of a month's last day but one.
 const START: i64 = 1_769_810_400_000_000;
@@ -77,26 +77,6 @@ fn sweep_all(store: &Store) -> inferwatch::store::SweepReport {
         ..SweepOptions::default()
     };
     store.sweep(&late).expect("it is swept")
-}
-
-async fn numbers(store: &Store, sql: &str) -> Vec<i64> {
-    let context = SessionContext::new();
-    store.register(&context).expect("tables register");
-    let batches = context
-        .sql(sql)
-        .await
-        .expect(sql)
-        .collect()
-        .await
-        .expect(sql);
-    let batch = batches
-        .iter()
-        .find(|batch| batch.num_rows() > 0)
-        .expect("a row");
-    let columns = batch.columns().iter();
-    columns
-        .map(|column| column.as_primitive::<Int64Type>().value(0))
-        .collect()
 }
 
 const SUMS: &str = "SELECT count(*), sum(input_tokens), sum(source_offset * 7 + input_tokens), count(DISTINCT caller), \

@@ -4,10 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
-use datafusion::prelude::SessionContext;
 use inferwatch::catalog::Tier;
 use inferwatch::erasure::{EraseOptions, Receipt, Target, erase, verify};
 use inferwatch::retention;
@@ -18,6 +16,8 @@ use inferwatch::schema::{
 use inferwatch::store::{CompactOptions, Hold, Store, SweepOptions, WriteOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
+
+use crate::ask::numbers;
 
 const ALICE: &str = "arn:aws:iam::1:user/alice";
 const BOB: &str = "arn:aws:iam::1:user/bob";
@@ -177,27 +177,6 @@ fn sweep(store: &Store, after: i64) {
             ..SweepOptions::default()
         })
         .expect("it is swept");
-}
-
-async fn numbers(store: &Store, sql: &str) -> Vec<i64> {
-    let context = SessionContext::new();
-    store.register(&context).expect("tables register");
-    let batches = context
-        .sql(sql)
-        .await
-        .expect(sql)
-        .collect()
-        .await
-        .expect(sql);
-    let batch = batches
-        .iter()
-        .find(|batch| batch.num_rows() > 0)
-        .expect("a row");
-    batch
-        .columns()
-        .iter()
-        .map(|column| column.as_primitive::<Int64Type>().value(0))
-        .collect()
 }
 
 const COUNTS: &str = "SELECT (SELECT count(*) FROM calls) AS a, (SELECT count(*) FROM content) AS b, \

@@ -1,6 +1,7 @@
 //! Integration tests: one binary, a module per topic.
 
 mod absence;
+mod ask;
 mod backtest;
 mod budgets;
 mod cli;

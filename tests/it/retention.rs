@@ -15,6 +15,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
+use crate::ask::numbers;
+
 /// 2028-02-28T00:00:00Z, from `date -u -d @1835308800`: two days before March, as the year has a leap day.
 const START: i64 = 1_835_308_800_000_000;
 const HOUR: i64 = 3_600_000_000;
@@ -81,31 +83,6 @@ async fn apply(store: &Store, tiers: &[Tier], at: i64) -> Vec<retention::Applied
     retention::apply(store, tiers, at, |_| Ok(()), &WriteOptions::default())
         .await
         .expect("it is applied")
-}
-
-async fn numbers(store: &Store, sql: &str) -> Vec<i64> {
-    let context = SessionContext::new();
-    store.register(&context).expect("tables register");
-    let batches = context
-        .sql(sql)
-        .await
-        .expect(sql)
-        .collect()
-        .await
-        .expect(sql);
-    let batch = batches
-        .iter()
-        .find(|batch| batch.num_rows() > 0)
-        .expect("a row");
-    batch
-        .columns()
-        .iter()
-        .map(|column| {
-            let column =
-                arrow::compute::cast(column, &arrow::datatypes::DataType::Int64).expect("a number");
-            column.as_primitive::<Int64Type>().value(0)
-        })
-        .collect()
 }
 
 async fn times(store: &Store) -> Vec<i64> {

@@ -1,0 +1,24 @@
+//! Questions to a store whose answers are numbers.
+
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+use datafusion::prelude::SessionContext;
+use inferwatch::store::Store;
+
+/// The first row of the answer, as whole numbers.
+pub(crate) async fn numbers(store: &Store, sql: &str) -> Vec<i64> {
+    let context = SessionContext::new();
+    store.register(&context).expect("tables register");
+    let query = context.sql(sql).await.expect(sql);
+    let batches = query.collect().await.expect(sql);
+    let mut batches = batches.iter();
+    let batch = batches.find(|batch| batch.num_rows() > 0).expect("a row");
+    let columns = batch.columns().iter();
+    columns
+        .map(|column| {
+            let column = cast(column, &DataType::Int64).expect("a number");
+            column.as_primitive::<Int64Type>().value(0)
+        })
+        .collect()
+}
