@@ -294,6 +294,23 @@ pub struct Param {
 }
 
 impl Param {
+    /// One with these bounds, for tests of what is done with bounds.
+    #[cfg(test)]
+    pub(crate) fn bounded(
+        default: ParamValue,
+        min: Option<ParamValue>,
+        max: Option<ParamValue>,
+    ) -> Param {
+        Param {
+            name: "p".into(),
+            default,
+            min,
+            max,
+            doc: String::new(),
+            line: 1,
+        }
+    }
+
     fn read(name: &str, section: &Section<'_, '_>) -> Option<Param> {
         let value = |key: &'static str| {
             let place = section.get(key)?;

@@ -143,6 +143,20 @@ impl Common {
         }
         Ok(tiers)
     }
+
+    /// Prints in the format that was asked for.
+    fn print(
+        &self,
+        table: impl FnOnce() -> anyhow::Result<String>,
+        json: impl FnOnce() -> Value,
+    ) -> anyhow::Result<()> {
+        let text = match Report::or_default(self.format) {
+            Report::Table => table()?,
+            Report::Json => json_text(&json())?,
+        };
+        output::data(text.trim_end())?;
+        Ok(())
+    }
 }
 
 /// Runs the subcommand.
@@ -153,17 +167,21 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime(None)?;
     let now = || chrono::Utc::now().timestamp_micros();
     match &args.action {
-        Action::Plan { common, at } => {
+        Action::Plan { common, at } | Action::Status { common, at } => {
             let tiers = common.read()?;
             let store = Store::open(&global.store)?;
             let plan = runtime.block_on(retention::plan(&store, &tiers, at.unwrap_or_else(now)))?;
-            let text = match Report::or_default(common.format) {
-                Report::Table => plan_table(&plan)?,
-                Report::Json => json_text(&plan_json(&plan))?,
+            let is_status = matches!(args.action, Action::Status { .. });
+            let table = || match is_status {
+                true => status_table(&plan),
+                false => plan_table(&plan),
             };
-            output::data(text.trim_end())?;
+            common.print(table, || plan_json(&plan))?;
             let is_empty = plan.tiers.iter().all(|tier| tier.partitions.is_empty());
-            Ok(ExitCode::from(if is_empty { CLEAR } else { FOUND }))
+            Ok(ExitCode::from(match is_status || is_empty {
+                true => CLEAR,
+                false => FOUND,
+            }))
         }
         Action::Apply { common, at, plan } => {
             let tiers = common.read()?;
@@ -200,22 +218,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let text = match Report::or_default(common.format) {
-                Report::Table => applied_text(&applied),
-                Report::Json => json_text(&applied_json(&applied))?,
-            };
-            output::data(text.trim_end())?;
-            Ok(ExitCode::from(CLEAR))
-        }
-        Action::Status { common, at } => {
-            let tiers = common.read()?;
-            let store = Store::open(&global.store)?;
-            let plan = runtime.block_on(retention::plan(&store, &tiers, at.unwrap_or_else(now)))?;
-            let text = match Report::or_default(common.format) {
-                Report::Table => status_table(&plan)?,
-                Report::Json => json_text(&plan_json(&plan))?,
-            };
-            output::data(text.trim_end())?;
+            common.print(|| Ok(applied_text(&applied)), || applied_json(&applied))?;
             Ok(ExitCode::from(CLEAR))
         }
         Action::Test { common } => {
@@ -227,11 +230,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
                 .iter()
                 .filter(|result| result.found.is_some())
                 .count();
-            let text = match Report::or_default(common.format) {
-                Report::Table => test_text(&results),
-                Report::Json => json_text(&test_json(&results))?,
-            };
-            output::data(text.trim_end())?;
+            common.print(|| Ok(test_text(&results)), || test_json(&results))?;
             Ok(ExitCode::from(if failed == 0 { CLEAR } else { FOUND }))
         }
     }

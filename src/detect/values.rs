@@ -58,28 +58,17 @@ fn two_digits(number: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn param(default: ParamValue, min: Option<ParamValue>, max: Option<ParamValue>) -> Param {
-        Param {
-            name: "p".into(),
-            default,
-            min,
-            max,
-            doc: String::new(),
-            line: 1,
-        }
-    }
-
     #[test]
     fn values_are_within_bounds_and_can_be_remembered() {
         let least = Some(ParamValue::Integer(1));
-        let whole = param(ParamValue::Integer(500_000), least, None);
+        let whole = Param::bounded(ParamValue::Integer(500_000), least, None);
         assert_eq!(value_of(&whole, 123_456.0), ParamValue::Integer(120_000));
         assert_eq!(value_of(&whole, 0.2), ParamValue::Integer(1));
         let (zero, one) = (ParamValue::Float(0.0), ParamValue::Float(1.0));
-        let share = param(ParamValue::Float(0.8), Some(zero), Some(one.clone()));
+        let share = Param::bounded(ParamValue::Float(0.8), Some(zero), Some(one.clone()));
         assert_eq!(value_of(&share, 0.8345), ParamValue::Float(0.83));
         assert_eq!(value_of(&share, 7.0), one);
-        let span = param(ParamValue::Span(Span::minutes(10)), None, None);
+        let span = Param::bounded(ParamValue::Span(Span::minutes(10)), None, None);
         let fourteen = ParamValue::Span(Span::minutes(14));
         assert_eq!(value_of(&span, 14.4 * 60e6), fourteen);
         assert_eq!(between(&whole, 1.0, 4.0), Some(2.0));

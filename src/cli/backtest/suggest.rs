@@ -239,17 +239,6 @@ pub(super) fn print(
 mod tests {
     use super::*;
 
-    fn param(default: ParamValue, min: Option<ParamValue>, max: Option<ParamValue>) -> Param {
-        Param {
-            name: "p".into(),
-            default,
-            min,
-            max,
-            doc: String::new(),
-            line: 1,
-        }
-    }
-
     fn tried(pairs: &[(f64, usize)]) -> Vec<Tried> {
         let tried = pairs.iter().map(|(value, findings)| Tried {
             value: *value,
@@ -264,12 +253,12 @@ mod tests {
 
     #[test]
     fn values_begin_around_the_default() {
-        let whole = param(
+        let whole = Param::bounded(
             ParamValue::Integer(500_000),
             Some(ParamValue::Integer(1)),
             None,
         );
-        let share = param(
+        let share = Param::bounded(
             ParamValue::Float(0.8),
             Some(ParamValue::Float(0.0)),
             Some(ParamValue::Float(1.0)),
@@ -294,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_next_value_lies_where_findings_change_most() {
-        let whole = param(ParamValue::Integer(10), None, None);
+        let whole = Param::bounded(ParamValue::Integer(10), None, None);
         assert_eq!(
             next_value(&whole, &tried(&[(1.0, 30), (4.0, 10), (16.0, 9)])),
             Some(2.0)
