@@ -38,7 +38,7 @@ pub(super) struct Args {
 /// # Errors
 /// When the source is not known, or the store cannot be written.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let is_new = super::runtime(None)?.block_on(async {
         let context = context_of(&store).await?;
         heartbeat(&store, &context, &args.source, args.at, args.new).await

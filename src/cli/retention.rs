@@ -155,7 +155,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Plan { common, at } => {
             let tiers = common.read()?;
-            let store = Store::open(&global.store)?;
+            let store = global.open_store()?;
             let plan = runtime.block_on(retention::plan(&store, &tiers, at.unwrap_or_else(now)))?;
             let text = match Report::or_default(common.format) {
                 Report::Table => plan_table(&plan)?,
@@ -167,7 +167,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         }
         Action::Apply { common, at, plan } => {
             let tiers = common.read()?;
-            let store = Store::open(&global.store)?;
+            let store = global.open_store()?;
             let saved = plan.as_deref().map(read_plan).transpose()?;
             let at = match &saved {
                 Some(saved) => time_of(saved)?,
@@ -209,7 +209,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         }
         Action::Status { common, at } => {
             let tiers = common.read()?;
-            let store = Store::open(&global.store)?;
+            let store = global.open_store()?;
             let plan = runtime.block_on(retention::plan(&store, &tiers, at.unwrap_or_else(now)))?;
             let text = match Report::or_default(common.format) {
                 Report::Table => status_table(&plan)?,

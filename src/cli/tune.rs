@@ -111,7 +111,7 @@ enum By {
 /// When a finding is not there, or the store cannot be read.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let pack = args.files.read()?;
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let runtime = super::runtime(None)?;
     let (wrong, right) = runtime.block_on(async {
         let wrong = known(&store, &pack, &args.fp).await?;
