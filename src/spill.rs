@@ -243,7 +243,11 @@ mod tests {
         for part in ["one", "two", "three"] {
             assert_eq!(reader.read(&mut [0; 8]).expect("read"), 0);
             writer.write_all(part.as_bytes()).expect("written");
-            assert_eq!(reader.read(&mut [0; 8]).expect("read"), 0, "not flushed yet");
+            assert_eq!(
+                reader.read(&mut [0; 8]).expect("read"),
+                0,
+                "not flushed yet"
+            );
             writer.flush().expect("flushed");
             reader.read_to_end(&mut read).expect("read");
         }

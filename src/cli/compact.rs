@@ -16,7 +16,7 @@ use crate::output::{self, bar};
 use crate::schema::Table;
 use crate::size;
 use crate::store::{
-    CompactOptions, CompactReport, CompactTask, Store, SweepOptions, SweepReport, WriteOptions,
+    CompactOptions, CompactReport, CompactTask, SweepOptions, SweepReport, WriteOptions,
 };
 
 const LONG: &str = "\

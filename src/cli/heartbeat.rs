@@ -7,7 +7,6 @@ use clap::builder::FalseyValueParser;
 use super::run::parse_time_or_now;
 use super::{CLEAR, Global};
 use crate::detect::{context_of, heartbeat, time_text};
-use crate::store::Store;
 
 const LONG: &str = "\
 A window closes when all sources of its tables have passed its end. A source that has nothing to send says so with a

@@ -13,7 +13,7 @@ use super::store::{Report, draw, json_text, rfc3339};
 use super::{CLEAR, Global};
 use crate::output;
 use crate::schema::Table;
-use crate::store::{Hold, Store};
+use crate::store::Hold;
 
 const LONG: &str = "\
 Examples:

@@ -119,7 +119,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         return explain(&listing.sources, &reading);
     }
     let store = global.open_or_create_store()?;
-    if reading.content != ContentMode::None && !store.is_encrypted(Table::Content)? {
+    if reading.content != ContentMode::Off && !store.is_encrypted(Table::Content)? {
         global.note(
             "warning: prompts and answers will be on disk in clear\nhint: `inferwatch keys init` encrypts table `content` \
              from then on",
@@ -160,7 +160,7 @@ pub(super) fn into_store(
     };
     // Not after hours of reading.
     for table in Table::ALL {
-        let is_written = table != Table::Content || reading.content != ContentMode::None;
+        let is_written = table != Table::Content || reading.content != ContentMode::Off;
         if let Some(lock) = store.lock_on(table)?.filter(|_| is_written) {
             return Err(lock.into());
         }

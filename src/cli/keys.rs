@@ -144,9 +144,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             let status = global.open_store()?.key_status()?;
             let text = match Report::or_default(*format) {
                 Report::Table => status_table(&status)?,
-                Report::Json => {
-                    json_text(&Value::Array(status.iter().map(status_json).collect()))?
-                }
+                Report::Json => json_text(&Value::Array(status.iter().map(status_json).collect()))?,
             };
             output::data(text.trim_end())?;
             // A key that was given and opens nothing of what it should is worth an exit code.
@@ -195,7 +193,10 @@ fn made(file: Option<&std::path::Path>) -> String {
 }
 
 fn names(tables: &[Table]) -> String {
-    let names: Vec<String> = tables.iter().map(|table| format!("`{}`", table.name())).collect();
+    let names: Vec<String> = tables
+        .iter()
+        .map(|table| format!("`{}`", table.name()))
+        .collect();
     names.join(", ")
 }
 
@@ -243,7 +244,11 @@ fn write_anew(store: &Store, plan: &[ToEncrypt], at: i64, global: &Global) -> an
 
 fn plan_table(plan: &[ToEncrypt], is_plan: bool) -> anyhow::Result<String> {
     let text = |of: &dyn Fn(&ToEncrypt) -> String| -> ArrayRef {
-        Arc::new(plan.iter().map(|task| Some(of(task))).collect::<StringArray>())
+        Arc::new(
+            plan.iter()
+                .map(|task| Some(of(task)))
+                .collect::<StringArray>(),
+        )
     };
     let number = |of: &dyn Fn(&ToEncrypt) -> u64| -> ArrayRef {
         let numbers = plan.iter().map(|task| i64::try_from(of(task)).ok());
@@ -302,12 +307,21 @@ fn status_table(status: &[TableKeyStatus]) -> anyhow::Result<String> {
     let is_open = rows.iter().map(|row| row.is_open);
     let mut drawn = draw([
         ("table", text(&|row| Some(row.table.to_owned()))),
-        ("key", text(&|row| Some(row.key.clone().unwrap_or("not encrypted".to_owned())))),
+        (
+            "key",
+            text(&|row| Some(row.key.clone().unwrap_or("not encrypted".to_owned()))),
+        ),
         ("made", text(&|row| row.created.clone())),
         ("files", Arc::new(files.collect::<Int64Array>())),
-        ("size", text(&|row| Some(HumanBytes(row.files.1).to_string()))),
+        (
+            "size",
+            text(&|row| Some(HumanBytes(row.files.1).to_string())),
+        ),
         ("opened by", text(&|row| row.master.clone())),
-        ("the key given opens it", Arc::new(is_open.collect::<BooleanArray>())),
+        (
+            "the key given opens it",
+            Arc::new(is_open.collect::<BooleanArray>()),
+        ),
     ])?;
     if waiting.0 > 0 {
         drawn.push_str(&format!(

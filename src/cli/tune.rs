@@ -20,7 +20,6 @@ use crate::output::escape::visible_lines;
 use crate::output::words::plural;
 use crate::output::{self, bar};
 use crate::size;
-use crate::store::Store;
 
 const LONG: &str = "\
 Of findings that were false (`--fp`) and those that were right (`--tp`), all of one rule, it looks

@@ -423,7 +423,9 @@ impl<'a> Job<'a> {
         }
         let horizon = rule.late_horizon.unwrap_or(options.late_horizon);
         let touched = match (options.range, extent, job.progress.last) {
-            (Range::SinceLast, Some(_), Some(last)) if job.prepared.is_ok() => job.touched(run, last, margin, horizon)?,
+            (Range::SinceLast, Some(_), Some(last)) if job.prepared.is_ok() => {
+                job.touched(run, last, margin, horizon)?
+            }
             _ => Touched::default(),
         };
         job.choose(options, extent, early, horizon, touched);

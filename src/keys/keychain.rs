@@ -90,8 +90,10 @@ impl Keychain {
                     ),
                 ),
                 others => {
-                    let others: Vec<String> =
-                        others.iter().map(|other| format!("`{}`", other.name())).collect();
+                    let others: Vec<String> = others
+                        .iter()
+                        .map(|other| format!("`{}`", other.name()))
+                        .collect();
                     (
                         format!(
                             "table `{name}` is encrypted, and {} does not hold its key",
@@ -163,11 +165,13 @@ struct OfTable {
 
 impl OfTable {
     fn key(&self, material: &[u8]) -> Result<Vec<u8>> {
-        let wrong = |what: String| Error::Store {
+        let wrong = |what: String| {
+            Error::Store {
             message: format!("table `{}`: a file {what}", self.table.name()),
             hint: Some(
                 "if `keys/ring.json` was replaced, restore it from a backup; else the file is damaged".to_owned(),
             ),
+        }
         };
         let Some((name, wrapped)) = material::read(material) else {
             return Err(wrong("is encrypted by another program".to_owned()));

@@ -88,7 +88,10 @@ pub(crate) fn key_named_in(path: &Path) -> Result<Option<String>> {
     match material.as_deref().and_then(read) {
         Some((name, _)) => Ok(Some(name)),
         None => Err(Error::Store {
-            message: format!("`{}` is encrypted, and does not say with which key", path.display()),
+            message: format!(
+                "`{}` is encrypted, and does not say with which key",
+                path.display()
+            ),
             hint: Some("it is damaged, or another program has written it".to_owned()),
         }),
     }

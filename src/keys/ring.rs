@@ -76,10 +76,12 @@ impl Ring {
                 false => Ok(Ring::default()),
             };
         };
-        let ring: Ring =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(format!("is damaged: {error}")))?;
+        let ring: Ring = serde_json::from_slice(&bytes)
+            .map_err(|error| damaged(format!("is damaged: {error}")))?;
         if ring.format != FORMAT {
-            return Err(damaged("is of a version that this program does not know".to_owned()));
+            return Err(damaged(
+                "is of a version that this program does not know".to_owned(),
+            ));
         }
         Ok(ring)
     }
@@ -176,12 +178,16 @@ mod tests {
 
     #[test]
     fn another_master_key_opens_the_same_keys_and_the_old_one_none() {
-        let (old, new) = (Secret::random().expect("a key"), Secret::random().expect("a key"));
+        let (old, new) = (
+            Secret::random().expect("a key"),
+            Secret::random().expect("a key"),
+        );
         let mut ring = Ring::default();
         ring.add(Table::Content, &old, 1).expect("added");
         let before = ring.table(Table::Content).expect("there").open(&old);
         let before = before.expect("opened");
-        ring.rotate(Table::Content, &before, &new, 2).expect("rotated");
+        ring.rotate(Table::Content, &before, &new, 2)
+            .expect("rotated");
         let keys = ring.table(Table::Content).expect("there");
         assert_eq!(keys.master, new.name());
         assert!(keys.open(&old).is_none());
@@ -197,7 +203,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = Ring::path(folder.path());
         std::fs::create_dir(path.parent().expect("a folder")).expect("made");
-        assert_eq!(Ring::read(folder.path(), false).expect("none"), Ring::default());
+        assert_eq!(
+            Ring::read(folder.path(), false).expect("none"),
+            Ring::default()
+        );
         assert!(Ring::read(folder.path(), true).is_err(), "it was lost");
         let master = Secret::random().expect("a key");
         let mut ring = Ring::default();

@@ -46,7 +46,10 @@ impl Secret {
                 key.push(u8::from_str_radix(pair, 16).ok()?);
             }
         } else {
-            let plain = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+            let plain = text
+                .trim_end_matches('=')
+                .replace('-', "+")
+                .replace('_', "/");
             let plain = Zeroizing::new(plain);
             let engine = base64::engine::general_purpose::STANDARD_NO_PAD;
             engine.decode_vec(plain.as_bytes(), &mut key).ok()?;
@@ -150,7 +153,10 @@ mod tests {
 
     #[test]
     fn only_the_key_and_the_purpose_unwrap() {
-        let (key, other) = (Secret::random().expect("a key"), Secret::random().expect("a key"));
+        let (key, other) = (
+            Secret::random().expect("a key"),
+            Secret::random().expect("a key"),
+        );
         let inner = Secret::random().expect("a key");
         let wrapped = key.wrap(&inner, "content.1").expect("wrapped");
         assert_eq!(key.unwrap(&wrapped, "content.1"), Some(inner.clone()));
@@ -164,7 +170,13 @@ mod tests {
     #[test]
     fn a_key_is_never_shown() {
         let key = Secret::random().expect("a key");
-        let shown = format!("{key:?} {:?}", TableKey { name: "n".to_owned(), secret: key.clone() });
+        let shown = format!(
+            "{key:?} {:?}",
+            TableKey {
+                name: "n".to_owned(),
+                secret: key.clone()
+            }
+        );
         assert_eq!(shown, "Secret TableKey { name: \"n\", secret: Secret }");
         assert_eq!(key.name().len(), 16);
     }

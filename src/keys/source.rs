@@ -41,7 +41,9 @@ impl KeySource {
         match given.as_slice() {
             [first, second, ..] => Err(Error::Usage {
                 message: format!("the key is given twice: by {first} and by {second}"),
-                hint: Some("a file, a command or the environment: leave all but one out".to_owned()),
+                hint: Some(
+                    "a file, a command or the environment: leave all but one out".to_owned(),
+                ),
             }),
             _ => Ok(given.pop().unwrap_or_default()),
         }
@@ -70,8 +72,10 @@ impl KeySource {
         }
         let text = std::str::from_utf8(bytes).unwrap_or("\u{FFFD}");
         let words = text.split([' ', '\t', '\r', '\n', ',']);
-        let keys: Option<Vec<Secret>> =
-            words.filter(|word| !word.is_empty()).map(Secret::parse).collect();
+        let keys: Option<Vec<Secret>> = words
+            .filter(|word| !word.is_empty())
+            .map(Secret::parse)
+            .collect();
         match keys {
             Some(keys) if !keys.is_empty() => Ok(keys),
             _ => Err(Error::Usage {
@@ -178,7 +182,10 @@ mod tests {
         let (_folder, file) = source(two.as_bytes());
         assert_eq!(file.read().expect("keys").len(), 2);
         let (_folder, file) = source(&[0xff; 32]);
-        assert_eq!(file.read().expect("a key"), [Secret::parse(&"ff".repeat(32)).expect("a key")]);
+        assert_eq!(
+            file.read().expect("a key"),
+            [Secret::parse(&"ff".repeat(32)).expect("a key")]
+        );
     }
 
     #[test]
@@ -196,7 +203,11 @@ mod tests {
     fn a_command_prints_the_key_or_nothing_is_done() {
         let command = |text: String| KeySource::Command(text).read();
         assert_eq!(command(format!("echo {ONE}")).expect("a key").len(), 1);
-        for wrong in [format!("echo {ONE}; exit 3"), "true".into(), "no-such-program-here 2>/dev/null".into()] {
+        for wrong in [
+            format!("echo {ONE}; exit 3"),
+            "true".into(),
+            "no-such-program-here 2>/dev/null".into(),
+        ] {
             let error = command(wrong).expect_err("no key");
             assert!(!error.to_string().contains(ONE), "{error}");
         }
@@ -210,7 +221,10 @@ mod tests {
         assert_eq!(none, KeySource::Nowhere);
         let both = KeySource::choose(Some(Path::new("k")), Some("c"), "INFERWATCH_NO_SUCH");
         let error = both.expect_err("two").to_string();
-        assert_eq!(error, "the key is given twice: by the key file `k` and by the key command");
+        assert_eq!(
+            error,
+            "the key is given twice: by the key file `k` and by the key command"
+        );
     }
 
     #[test]

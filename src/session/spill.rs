@@ -78,9 +78,8 @@ impl SpillFile for QuerySpill {
 
     fn open_writer(&self) -> Result<Box<dyn SpillWriter>> {
         let writer = self.writer.lock().expect("no thread panics with it").take();
-        let writer = writer.ok_or_else(|| {
-            DataFusionError::Internal("a spill file is written once".to_owned())
-        })?;
+        let writer = writer
+            .ok_or_else(|| DataFusionError::Internal("a spill file is written once".to_owned()))?;
         Ok(Box::new(Limited {
             writer,
             used: Arc::clone(&self.used),

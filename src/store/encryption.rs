@@ -124,7 +124,10 @@ impl Store {
             let Some(sealed) = ring.table(*table) else {
                 return Err(Error::Usage {
                     message: format!("table `{}` is not encrypted", table.name()),
-                    hint: Some(format!("`inferwatch keys init --table {}` begins it", table.name())),
+                    hint: Some(format!(
+                        "`inferwatch keys init --table {}` begins it",
+                        table.name()
+                    )),
                 });
             };
             let master = keychain.master(*table, sealed)?;
@@ -220,7 +223,10 @@ impl Store {
             for file in snapshot.iter() {
                 let path = folder.join(file.path());
                 let key = named_in(&path)?;
-                let of_key = status.keys.iter_mut().find(|known| Some(&known.name) == key.as_ref());
+                let of_key = status
+                    .keys
+                    .iter_mut()
+                    .find(|known| Some(&known.name) == key.as_ref());
                 let count = match (of_key, key) {
                     (Some(of_key), _) => &mut of_key.files,
                     (None, None) => &mut status.plain,
@@ -262,8 +268,7 @@ impl Store {
         for task in plan {
             let (table, period) = (task.table, &task.period);
             let mut same = |batch| Ok(batch);
-            let mut change =
-                self.edit(table, period, &task.files, options, progress, &mut same)?;
+            let mut change = self.edit(table, period, &task.files, options, progress, &mut same)?;
             // The same rows in another form.
             change.operation = Operation::Optimize;
             commit::commit_if(self, &[change], &[], || Ok(()))?;

@@ -121,7 +121,10 @@ impl Bench {
         walkdir::WalkDir::new(self.path().join("store/content"))
             .into_iter()
             .map(|entry| entry.expect("listed").into_path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "parquet")
+            })
             .map(|path| (path.clone(), fs::read(path).expect("read")))
             .collect()
     }
@@ -146,12 +149,19 @@ impl Ran {
 
 /// What a Parquet file says; nothing when it cannot be read.
 fn decoded(path: &Path) -> Vec<u8> {
-    if path.extension().is_none_or(|extension| extension != "parquet") {
+    if path
+        .extension()
+        .is_none_or(|extension| extension != "parquet")
+    {
         return Vec::new();
     }
     let file = fs::File::open(path).expect("opened");
     let Ok(builder) = ParquetRecordBatchReaderBuilder::try_new(file) else {
-        assert!(fs::read(path).expect("read").ends_with(b"PARE"), "{}", path.display());
+        assert!(
+            fs::read(path).expect("read").ends_with(b"PARE"),
+            "{}",
+            path.display()
+        );
         return Vec::new();
     };
     let batches: Vec<_> = builder
@@ -169,43 +179,86 @@ const COUNT: &str = "SELECT count(*) AS n, count(DISTINCT text) AS texts FROM co
 fn no_byte_of_the_store_has_a_text_that_is_encrypted() {
     let bench = Bench::with_content(60);
     let formats = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/formats");
-    bench.with("a.key", &["ingest", "--content", "raw", formats]).expect(0);
+    bench
+        .with("a.key", &["ingest", "--content", "raw", formats])
+        .expect(0);
     let texts = bench.ask("a.key", "SELECT text FROM content WHERE length(text) > 30");
-    let texts: Vec<&str> = texts.lines().skip(1).map(|line| line.trim_matches('"')).collect();
+    let texts: Vec<&str> = texts
+        .lines()
+        .skip(1)
+        .map(|line| line.trim_matches('"'))
+        .collect();
     assert!(texts.len() > 60, "{}", texts.len());
     let mut words: Vec<&str> = texts.iter().filter_map(|text| text.get(..30)).collect();
     words.push(MARKER);
     assert_eq!(bench.files_with(&words), []);
     // Nor is there anything else to read: no schema, no statistics.
     for (path, bytes) in bench.content_files() {
-        assert!(memchr::memmem::find(&bytes, b"event_time").is_none(), "{}", path.display());
+        assert!(
+            memchr::memmem::find(&bytes, b"event_time").is_none(),
+            "{}",
+            path.display()
+        );
     }
     // The search finds it where it is.
     let plain = Bench::new();
     logs(plain.path(), "first", 3);
-    let warned = plain.run(&["ingest", "--content", "raw", "first.jsonl"]).expect(0);
-    assert!(warned.told.contains("inferwatch keys init"), "{}", warned.told);
+    let warned = plain
+        .run(&["ingest", "--content", "raw", "first.jsonl"])
+        .expect(0);
+    assert!(
+        warned.told.contains("inferwatch keys init"),
+        "{}",
+        warned.told
+    );
     assert!(!plain.files_with(&[MARKER]).is_empty());
-    let answer = bench.ask("a.key", "SELECT count(*) AS n FROM content WHERE text LIKE '%xyzzyquokka%'");
+    let answer = bench.ask(
+        "a.key",
+        "SELECT count(*) AS n FROM content WHERE text LIKE '%xyzzyquokka%'",
+    );
     assert_eq!(answer, "n\n120\n");
 }
 
 #[test]
 fn without_the_key_all_else_works_and_content_says_what_it_needs() {
     let bench = Bench::with_content(60);
-    let calls = bench.run(&["sql", "--format", "csv", "SELECT count(*) AS n FROM calls"]).expect(0);
+    let calls = bench
+        .run(&["sql", "--format", "csv", "SELECT count(*) AS n FROM calls"])
+        .expect(0);
     assert_eq!(calls.out, "n\n60\n");
     let status = bench.status();
-    let master = status["content"]["master"].as_str().expect("a name").to_owned();
+    let master = status["content"]["master"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
 
     let shut = bench.run(&["sql", COUNT]).expect(2);
-    assert!(shut.told.contains("table `content` is encrypted, and no key was given"), "{}", shut.told);
-    assert!(shut.told.contains("hint: `--key-file`") && shut.told.contains(&master), "{}", shut.told);
+    assert!(
+        shut.told
+            .contains("table `content` is encrypted, and no key was given"),
+        "{}",
+        shut.told
+    );
+    assert!(
+        shut.told.contains("hint: `--key-file`") && shut.told.contains(&master),
+        "{}",
+        shut.told
+    );
 
     fs::write(bench.path().join("b.key"), "ab".repeat(32)).expect("written");
     let wrong = bench.with("b.key", &["sql", COUNT]).expect(2);
-    assert!(wrong.told.contains("the key file `b.key` does not hold its key"), "{}", wrong.told);
-    assert!(wrong.told.contains(&master) && !wrong.told.contains("abab"), "{}", wrong.told);
+    assert!(
+        wrong
+            .told
+            .contains("the key file `b.key` does not hold its key"),
+        "{}",
+        wrong.told
+    );
+    assert!(
+        wrong.told.contains(&master) && !wrong.told.contains("abab"),
+        "{}",
+        wrong.told
+    );
 
     // Rules that read no text are evaluated, and those that do wait.
     let rules = bench.run(&["run", "--once"]);
@@ -220,25 +273,58 @@ fn without_the_key_all_else_works_and_content_says_what_it_needs() {
     ]);
     assert_eq!(states.expect(0).out, "some,waiting,told\ntrue,true,true\n");
 
-    let sound = bench.run(&["store", "verify", "--deep", "--format", "table"]).expect(0);
-    assert!(sound.out.contains("of `content` were not opened"), "{}", sound.out);
-    let repaired = bench.run(&["store", "repair", "--deep", "--apply", "--format", "table"]).expect(0);
-    assert!(repaired.out.contains("nothing to repair"), "{}", repaired.out);
+    let sound = bench
+        .run(&["store", "verify", "--deep", "--format", "table"])
+        .expect(0);
+    assert!(
+        sound.out.contains("of `content` were not opened"),
+        "{}",
+        sound.out
+    );
+    let repaired = bench
+        .run(&["store", "repair", "--deep", "--apply", "--format", "table"])
+        .expect(0);
+    assert!(
+        repaired.out.contains("nothing to repair"),
+        "{}",
+        repaired.out
+    );
 
     let before = bench.content_files();
     let compacted = bench.run(&["compact", "--at", "2026-03-10"]).expect(1);
-    assert!(compacted.told.contains("table `content`") && compacted.told.contains("not compacted"), "{}", compacted.told);
+    assert!(
+        compacted.told.contains("table `content`") && compacted.told.contains("not compacted"),
+        "{}",
+        compacted.told
+    );
     assert_eq!(bench.content_files(), before);
 
     logs(bench.path(), "second", 6);
-    let refused = bench.run(&["ingest", "--content", "redacted", "second.jsonl"]).expect(2);
-    assert!(refused.told.contains("no key was given"), "{}", refused.told);
+    let refused = bench
+        .run(&["ingest", "--content", "redacted", "second.jsonl"])
+        .expect(2);
+    assert!(
+        refused.told.contains("no key was given"),
+        "{}",
+        refused.told
+    );
     bench.run(&["ingest", "second.jsonl"]).expect(0);
-    let erased = bench.run(&["erase", "--caller", "arn:aws:iam::1:user/u1"]).expect(2);
+    let erased = bench
+        .run(&["erase", "--caller", "arn:aws:iam::1:user/u1"])
+        .expect(2);
     assert!(erased.told.contains("no key was given"), "{}", erased.told);
 
     // Whole partitions go without a key.
-    bench.run(&["retention", "apply", "--tier", "content-expire", "--at", "2027-01-01"]).expect(0);
+    bench
+        .run(&[
+            "retention",
+            "apply",
+            "--tier",
+            "content-expire",
+            "--at",
+            "2027-01-01",
+        ])
+        .expect(0);
     assert_eq!(bench.ask("a.key", COUNT), "n,texts\n0,0\n");
 }
 
@@ -247,10 +333,18 @@ fn with_the_key_it_is_as_if_nothing_were_encrypted_and_that_is_told() {
     let bench = Bench::with_content(60);
     assert_eq!(bench.ask("a.key", COUNT), "n,texts\n120,61\n");
     // As many pages as there are, in order, through the spill: the sort has less memory than rows.
-    let sound = bench.with("a.key", &["store", "verify", "--deep", "--format", "table"]).expect(0);
+    let sound = bench
+        .with("a.key", &["store", "verify", "--deep", "--format", "table"])
+        .expect(0);
     assert!(!sound.out.contains("not opened"), "{}", sound.out);
-    bench.with("a.key", &["compact", "--at", "2026-03-10"]).expect(0);
-    assert_eq!(bench.content_files().len(), 15 + 3, "the days, and the hours until the grace period is over");
+    bench
+        .with("a.key", &["compact", "--at", "2026-03-10"])
+        .expect(0);
+    assert_eq!(
+        bench.content_files().len(),
+        15 + 3,
+        "the days, and the hours until the grace period is over"
+    );
     assert_eq!(bench.ask("a.key", COUNT), "n,texts\n120,61\n");
 
     let events = "SELECT resource_id, json_get_str(request_params, 'command') AS command, \
@@ -277,14 +371,26 @@ fn a_key_comes_from_the_environment_or_a_command_as_well() {
     // From the config file, relative to it.
     fs::write(bench.path().join("c.toml"), "key-file = \"a.key\"\n").expect("written");
     let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    command.current_dir(bench.path()).args(["--config", "c.toml", "--store", "store"]).args(sql);
+    command
+        .current_dir(bench.path())
+        .args(["--config", "c.toml", "--store", "store"])
+        .args(sql);
     assert_eq!(ran(command).expect(0).out, "n,texts\n12,7\n");
 
     let mut command = bench.command(&sql);
-    command.env("INFERWATCH_KEY", key.trim()).args(["--key-file", "a.key"]);
+    command
+        .env("INFERWATCH_KEY", key.trim())
+        .args(["--key-file", "a.key"]);
     let twice = ran(command).expect(2);
-    assert!(twice.told.contains("given twice") && !twice.told.contains(key.trim()), "{}", twice.told);
-    for (wrong, reason) in [("echo hunter2", "holds no key"), ("exit 7", "the key command failed")] {
+    assert!(
+        twice.told.contains("given twice") && !twice.told.contains(key.trim()),
+        "{}",
+        twice.told
+    );
+    for (wrong, reason) in [
+        ("echo hunter2", "holds no key"),
+        ("exit 7", "the key command failed"),
+    ] {
         let mut command = bench.command(&sql);
         command.args(["--key-command", wrong]);
         let told = ran(command).expect(2).told;
@@ -296,56 +402,92 @@ fn a_key_comes_from_the_environment_or_a_command_as_well() {
 fn rotation_writes_no_data_and_the_old_key_opens_nothing() {
     let bench = Bench::with_content(30);
     let before = bench.content_files();
-    bench.with("a.key", &["keys", "rotate", "--new-key-file", "b.key"]).expect(0);
+    bench
+        .with("a.key", &["keys", "rotate", "--new-key-file", "b.key"])
+        .expect(0);
     assert_eq!(bench.content_files(), before);
     fs::rename(bench.path().join("a.key"), bench.path().join("old.key")).expect("renamed");
     assert_eq!(bench.ask("b.key", COUNT), "n,texts\n60,31\n");
     let old = bench.with("old.key", &["sql", COUNT]).expect(2);
     assert!(old.told.contains("does not hold its key"), "{}", old.told);
-    bench.with("old.key", &["keys", "rotate", "--new-key-file", "c.key"]).expect(2);
+    bench
+        .with("old.key", &["keys", "rotate", "--new-key-file", "c.key"])
+        .expect(2);
 
     logs(bench.path(), "second", 6);
-    bench.with("b.key", &["ingest", "--content", "raw", "second.jsonl"]).expect(0);
+    bench
+        .with("b.key", &["ingest", "--content", "raw", "second.jsonl"])
+        .expect(0);
     let files = |status: &BTreeMap<String, Value>| -> Vec<u64> {
         let keys = status["content"]["keys"].as_array().expect("keys");
-        keys.iter().map(|key| key["files"].as_u64().expect("a number")).collect()
+        keys.iter()
+            .map(|key| key["files"].as_u64().expect("a number"))
+            .collect()
     };
     let counts = files(&bench.status());
     assert_eq!(counts[0], before.len() as u64);
     assert!(counts[1] > 0 && counts.len() == 2, "{counts:?}");
 
     // What the old key has opened is written with the new one, when asked.
-    bench.with("b.key", &["keys", "encrypt", "--renew"]).expect(0);
+    bench
+        .with("b.key", &["keys", "encrypt", "--renew"])
+        .expect(0);
     assert_eq!(files(&bench.status())[0], 0);
     assert_eq!(bench.ask("b.key", COUNT), "n,texts\n72,37\n");
-    let again = bench.with("b.key", &["keys", "encrypt", "--renew", "--format", "table"]).expect(0);
+    let again = bench
+        .with(
+            "b.key",
+            &["keys", "encrypt", "--renew", "--format", "table"],
+        )
+        .expect(0);
     assert_eq!(again.out, "nothing to encrypt\n");
     let events = "SELECT action FROM audit WHERE action LIKE 'keys.%' ORDER BY event_time";
-    assert_eq!(bench.ask("b.key", events), "action\nkeys.init\nkeys.rotate\nkeys.encrypt\n");
+    assert_eq!(
+        bench.ask("b.key", events),
+        "action\nkeys.init\nkeys.rotate\nkeys.encrypt\n"
+    );
 }
 
 #[test]
 fn what_was_there_before_is_encrypted_when_asked() {
     let bench = Bench::new();
     logs(bench.path(), "first", 30);
-    bench.run(&["ingest", "--content", "raw", "first.jsonl"]).expect(0);
+    bench
+        .run(&["ingest", "--content", "raw", "first.jsonl"])
+        .expect(0);
     let init = bench.with("a.key", &["keys", "init"]).expect(0);
-    assert!(init.told.contains("inferwatch keys encrypt"), "{}", init.told);
+    assert!(
+        init.told.contains("inferwatch keys encrypt"),
+        "{}",
+        init.told
+    );
     // Both kinds of files are read.
     logs(bench.path(), "second", 6);
-    bench.with("a.key", &["ingest", "--content", "raw", "second.jsonl"]).expect(0);
+    bench
+        .with("a.key", &["ingest", "--content", "raw", "second.jsonl"])
+        .expect(0);
     assert_eq!(bench.ask("a.key", COUNT), "n,texts\n72,37\n");
-    let plain = bench.status()["content"]["plain_files"].as_u64().expect("a number");
+    let plain = bench.status()["content"]["plain_files"]
+        .as_u64()
+        .expect("a number");
     assert!(plain > 0);
     let shut = bench.run(&["keys", "encrypt"]).expect(2);
     assert!(shut.told.contains("no key was given"), "{}", shut.told);
-    let plan = bench.run(&["keys", "encrypt", "--plan", "--format", "json"]).expect(0);
+    let plan = bench
+        .run(&["keys", "encrypt", "--plan", "--format", "json"])
+        .expect(0);
     let plan: Value = serde_json::from_str(&plan.out).expect("JSON");
     assert_eq!(plan["done"], false);
 
     bench.with("a.key", &["keys", "encrypt"]).expect(0);
     let status = &bench.status()["content"];
-    assert_eq!((status["plain_files"].as_u64(), status["plain_waiting_files"].as_u64()), (Some(0), Some(plain)));
+    assert_eq!(
+        (
+            status["plain_files"].as_u64(),
+            status["plain_waiting_files"].as_u64()
+        ),
+        (Some(0), Some(plain))
+    );
     assert_eq!(bench.ask("a.key", COUNT), "n,texts\n72,37\n");
     bench.with("a.key", &["compact", "--grace", "0s"]).expect(0);
     assert_eq!(bench.status()["content"]["plain_waiting_files"], 0);
@@ -359,7 +501,18 @@ fn erasure_works_on_encrypted_text_and_is_proved_with_the_key() {
     let bench = Bench::with_content(30);
     let caller = "arn:aws:iam::1:user/u1";
     bench
-        .with("a.key", &["erase", "--caller", caller, "--grace", "0s", "--receipt", "u1.json"])
+        .with(
+            "a.key",
+            &[
+                "erase",
+                "--caller",
+                caller,
+                "--grace",
+                "0s",
+                "--receipt",
+                "u1.json",
+            ],
+        )
         .expect(0);
     bench.with("a.key", &["compact"]).expect(0);
     let shut = bench.run(&["erase", "verify", "u1.json"]).expect(2);
@@ -375,12 +528,22 @@ fn erasure_works_on_encrypted_text_and_is_proved_with_the_key() {
 fn nothing_is_overwritten_and_nothing_written_in_clear_when_the_ring_is_lost() {
     let bench = Bench::with_content(6);
     let again = bench.with("b.key", &["keys", "init"]).expect(2);
-    assert!(again.told.contains("`content` is encrypted already"), "{}", again.told);
+    assert!(
+        again.told.contains("`content` is encrypted already"),
+        "{}",
+        again.told
+    );
     assert!(!bench.path().join("b.key").exists());
-    let inside = bench.with("store/keys/a.key", &["keys", "init", "--table", "calls"]).expect(2);
+    let inside = bench
+        .with("store/keys/a.key", &["keys", "init", "--table", "calls"])
+        .expect(2);
     assert!(inside.told.contains("lies in the store"), "{}", inside.told);
     let none = bench.run(&["keys", "init", "--table", "calls"]).expect(2);
-    assert!(none.told.contains("no key was given") && none.told.contains("hint: `--key-file"), "{}", none.told);
+    assert!(
+        none.told.contains("no key was given") && none.told.contains("hint: `--key-file"),
+        "{}",
+        none.told
+    );
 
     let ring = bench.path().join("store/keys/ring.json");
     let aside = bench.path().join("ring.json");
@@ -405,27 +568,46 @@ fn nothing_is_overwritten_and_nothing_written_in_clear_when_the_ring_is_lost() {
     fs::copy(other.path().join("a.key"), bench.path().join("other.key")).expect("copied");
     let files = bench.content_files();
     let shut = bench.with("other.key", &["sql", COUNT]).expect(2);
-    assert!(shut.told.contains("which the store's key ring does not have"), "{}", shut.told);
-    bench.with("other.key", &["store", "repair", "--apply"]).expect(0);
+    assert!(
+        shut.told
+            .contains("which the store's key ring does not have"),
+        "{}",
+        shut.told
+    );
+    bench
+        .with("other.key", &["store", "repair", "--apply"])
+        .expect(0);
     assert_eq!(bench.content_files(), files);
 }
 
 #[test]
 fn other_tables_have_keys_of_their_own() {
     let bench = Bench::with_content(6);
-    bench.with("b.key", &["keys", "init", "--table", "calls,audit"]).expect(0);
+    bench
+        .with("b.key", &["keys", "init", "--table", "calls,audit"])
+        .expect(0);
     logs(bench.path(), "second", 6);
     let one = bench.with("a.key", &["ingest", "second.jsonl"]).expect(2);
-    assert!(one.told.contains("table `calls` is encrypted"), "{}", one.told);
+    assert!(
+        one.told.contains("table `calls` is encrypted"),
+        "{}",
+        one.told
+    );
     bench.with("b.key", &["ingest", "second.jsonl"]).expect(0);
-    assert_eq!(bench.ask("b.key", "SELECT count(*) AS n FROM calls"), "n\n12\n");
+    assert_eq!(
+        bench.ask("b.key", "SELECT count(*) AS n FROM calls"),
+        "n\n12\n"
+    );
     // To open `content` leaves a trace in `audit`, which is encrypted now.
     bench.with("a.key", &["sql", COUNT]).expect(2);
-    let keys = ["a.key", "b.key"].map(|key| fs::read_to_string(bench.path().join(key)).expect("a key"));
+    let keys =
+        ["a.key", "b.key"].map(|key| fs::read_to_string(bench.path().join(key)).expect("a key"));
     fs::write(bench.path().join("both.key"), keys.concat()).expect("written");
     assert_eq!(bench.ask("both.key", COUNT), "n,texts\n12,7\n");
     let mut given: Vec<(String, bool)> = Vec::new();
-    let status = bench.with("b.key", &["keys", "status", "--format", "json"]).expect(1);
+    let status = bench
+        .with("b.key", &["keys", "status", "--format", "json"])
+        .expect(1);
     for table in serde_json::from_str::<Vec<Value>>(&status.out).expect("JSON") {
         if let Some(opened) = table["opened"].as_bool() {
             given.push((table["table"].as_str().expect("a name").to_owned(), opened));
@@ -433,7 +615,10 @@ fn other_tables_have_keys_of_their_own() {
     }
     given.sort();
     let expected = [("audit", true), ("calls", true), ("content", false)];
-    assert_eq!(given, expected.map(|(name, opened)| (name.to_owned(), opened)));
+    assert_eq!(
+        given,
+        expected.map(|(name, opened)| (name.to_owned(), opened))
+    );
 }
 
 #[cfg(unix)]
@@ -442,7 +627,9 @@ fn what_is_restricted_is_the_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
 
     let bench = Bench::with_content(6);
-    bench.with("a.key", &["compact", "--at", "2026-03-10"]).expect(0);
+    bench
+        .with("a.key", &["compact", "--at", "2026-03-10"])
+        .expect(0);
     let mut files = 0;
     for folder in ["content", "quarantine", "keys", "locks", "pending", "spill"] {
         let path = bench.path().join("store").join(folder);
@@ -452,7 +639,11 @@ fn what_is_restricted_is_the_owners_alone() {
         for entry in walkdir::WalkDir::new(path) {
             let entry = entry.expect("listed");
             let mode = entry.metadata().expect("there").permissions().mode() & 0o777;
-            let wanted = if entry.file_type().is_dir() { 0o700 } else { 0o600 };
+            let wanted = if entry.file_type().is_dir() {
+                0o700
+            } else {
+                0o600
+            };
             // Locks are empty.
             if entry.file_type().is_dir() || folder != "locks" {
                 assert_eq!(mode, wanted, "{}", entry.path().display());
