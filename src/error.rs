@@ -34,6 +34,14 @@ pub enum Error {
         /// What is no longer as it was.
         message: String,
     },
+    /// A table is encrypted, and cannot be opened with the keys that were given.
+    #[error("{message}")]
+    Locked {
+        /// What stays shut, and why.
+        message: String,
+        /// What opens it.
+        hint: String,
+    },
     /// The Delta log could not be read or written.
     #[error("transaction log of table `{table}`")]
     Log {
@@ -88,6 +96,7 @@ impl Error {
             Error::Store { hint, .. } | Error::Catalog { hint, .. } | Error::Usage { hint, .. } => {
                 hint.as_deref()
             }
+            Error::Locked { hint, .. } => Some(hint),
             Error::Moved { .. } => Some("run it again: it is decided anew from what is there now"),
             Error::Log { .. } => Some(
                 "the log is damaged, or another program has written to it: `inferwatch store verify` says more",

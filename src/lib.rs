@@ -1,7 +1,7 @@
 //! inferwatch: an embedded SQL engine for the security and reliability of AI services.
 //!
 //! Modules in reading order: [`schema`] names every column once; [`ingest`] turns provider logs into rows; [`store`]
-//! keeps them as Delta tables; [`session`] builds the context that queries run in; [`catalog`] reads versioned SQL
+//! keeps them as Delta tables, with [`keys`] for those that not everybody may read; [`session`] builds the context that queries run in; [`catalog`] reads versioned SQL
 //! files; [`detect`] evaluates rules over windows; [`retention`] lets rows go, [`erasure`] takes
 //! out those of one caller; [`query`] runs SQL text and explains its errors; [`suggest`]
 //! finds the name that was meant; [`output`], [`config`] and [`cli`] are what a person sees.
@@ -15,6 +15,7 @@ pub mod erasure;
 mod error;
 pub mod generate;
 pub mod ingest;
+pub mod keys;
 pub mod output;
 mod parallel;
 pub mod query;
@@ -22,6 +23,7 @@ pub mod retention;
 pub mod schema;
 pub mod session;
 mod size;
+mod spill;
 pub mod store;
 pub mod suggest;
 

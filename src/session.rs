@@ -30,7 +30,7 @@ pub struct SessionOptions {
     pub memory_limit: usize,
     /// Partitions to work on at a time; the number of processors when `None`.
     pub target_partitions: Option<usize>,
-    /// Where spilled rows go, in a private folder of the session's own; the system's temporary folder when `None`.
+    /// Where spilled rows go, encrypted and in files without a name; the system's temporary folder when `None`.
     pub spill_parent: Option<PathBuf>,
     /// Whether `FROM 'file.parquet'` reads local files. A server's sessions must not.
     pub local_files: bool,
@@ -72,16 +72,13 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
     let reserved = &mut config.options_mut().execution.sort_spill_reservation_bytes;
     *reserved = (*reserved).min(options.memory_limit / (4 * partitions.max(1)));
 
-    let spill = spill::SpillFolder::create(options.spill_parent.as_deref())?;
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(TrackConsumersPool::new(
             memory::SparePool::new(options.memory_limit),
             NAMED_CONSUMERS,
         )))
-        .with_disk_manager_builder(spill.disk_manager())
+        .with_disk_manager_builder(spill::disk_manager(options.spill_parent.as_deref()))
         .build_arc()?;
-    // The session owns the folder, so that it goes when the last use of the session goes.
-    let config = config.with_extension(Arc::new(spill));
 
     let mut optimizer = PhysicalOptimizer::new();
     optimizer.rules.insert(0, Arc::new(windows::GroupWindows));

@@ -16,7 +16,7 @@ use crate::output::{self, bar};
 use crate::schema::Table;
 use crate::size;
 use crate::store::{
-    CompactOptions, CompactReport, CompactTask, Store, SweepOptions, SweepReport, WriteOptions,
+    CompactOptions, CompactReport, CompactTask, SweepOptions, SweepReport, WriteOptions,
 };
 
 const LONG: &str = "\
@@ -117,7 +117,7 @@ pub(super) fn parse_table(name: &str) -> Result<Table, String> {
 /// # Errors
 /// When the store cannot be read or written, or another program compacts it.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let at = args
         .at
         .unwrap_or_else(|| chrono::Utc::now().timestamp_micros());

@@ -144,7 +144,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         }
         .into());
     }
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     // Before anything is erased that could then not be told of.
     let mut file = request
         .receipt
@@ -204,7 +204,7 @@ fn prove(path: &Path, format: Option<Report>, global: &Global) -> anyhow::Result
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let receipt: Receipt =
         serde_json::from_slice(&bytes).with_context(|| format!("receipt `{}`", path.display()))?;
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let proof = verify(&store, &receipt)?;
     let text = match Report::or_default(format) {
         Report::Json => json_text(&proof_json(&proof))?,

@@ -76,7 +76,7 @@ pub(super) struct Args {
 /// When the rules or the store cannot be read, or nothing has that name.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let pack = args.files.read()?;
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let runtime = super::runtime(None)?;
     if let (false, Some(at)) = (args.why_not.is_empty(), args.at) {
         let rules = selected(&pack, &args.ids)?;

@@ -7,7 +7,6 @@ use clap::builder::FalseyValueParser;
 use super::run::parse_time_or_now;
 use super::{CLEAR, Global};
 use crate::detect::{context_of, heartbeat, time_text};
-use crate::store::Store;
 
 const LONG: &str = "\
 A window closes when all sources of its tables have passed its end. A source that has nothing to send says so with a
@@ -38,7 +37,7 @@ pub(super) struct Args {
 /// # Errors
 /// When the source is not known, or the store cannot be written.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let is_new = super::runtime(None)?.block_on(async {
         let context = context_of(&store).await?;
         heartbeat(&store, &context, &args.source, args.at, args.new).await

@@ -13,7 +13,7 @@ use super::store::{Report, draw, json_text, rfc3339};
 use super::{CLEAR, Global};
 use crate::output;
 use crate::schema::Table;
-use crate::store::{Hold, Store};
+use crate::store::Hold;
 
 const LONG: &str = "\
 Examples:
@@ -100,7 +100,7 @@ enum Action {
 /// # Errors
 /// When the holds cannot be read or written.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let now = || chrono::Utc::now().timestamp_micros();
     match &args.action {
         Action::Add {

@@ -118,7 +118,13 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     if args.explain {
         return explain(&listing.sources, &reading);
     }
-    let store = Store::open_or_create(&global.store)?;
+    let store = global.open_or_create_store()?;
+    if reading.content != ContentMode::Off && !store.is_encrypted(Table::Content)? {
+        global.note(
+            "warning: prompts and answers will be on disk in clear\nhint: `inferwatch keys init` encrypts table `content` \
+             from then on",
+        );
+    }
     let summary = into_store(&store, listing, &reading, global)?;
     if args.json {
         output::data(&serde_json::to_string_pretty(&summary)?)?;
@@ -152,6 +158,13 @@ pub(super) fn into_store(
         prices: Arc::new(reading.prices.clone()),
         mapping: Arc::new(reading.mapping.clone()),
     };
+    // Not after hours of reading.
+    for table in Table::ALL {
+        let is_written = table != Table::Content || reading.content != ContentMode::Off;
+        if let Some(lock) = store.lock_on(table)?.filter(|_| is_written) {
+            return Err(lock.into());
+        }
+    }
     // Before it is asked what the store has: what a killed run left half committed is there then.
     let mut sink = StoreSink {
         writer: store.writer(WriteOptions::default())?,

@@ -16,6 +16,7 @@ mod heartbeat;
 mod hold;
 mod ingest;
 mod interrupt;
+mod keys;
 mod new;
 mod noise;
 mod pack;
@@ -36,10 +37,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 
 use crate::config;
+use crate::error::Result;
+use crate::keys::KeySource;
 use crate::output::{self, Stdout};
+use crate::store::Store;
 
 /// Ran, and there is nothing to tell.
 pub const CLEAR: u8 = 0;
@@ -117,6 +123,27 @@ pub struct Global {
         hide_short_help = true
     )]
     pub config: Option<PathBuf>,
+    /// File with the key of encrypted tables
+    ///
+    /// Needed by what reads or writes an encrypted table (see `inferwatch keys`). Several keys stand one a
+    /// line. The environment variable INFERWATCH_KEY may hold the key itself instead.
+    #[arg(
+        long,
+        global = true,
+        env = "INFERWATCH_KEY_FILE",
+        value_name = "FILE",
+        hide_short_help = true
+    )]
+    pub key_file: Option<PathBuf>,
+    /// Command that prints the key of encrypted tables, as one that asks a key service
+    #[arg(
+        long,
+        global = true,
+        env = "INFERWATCH_KEY_COMMAND",
+        value_name = "COMMAND",
+        hide_short_help = true
+    )]
+    pub key_command: Option<String>,
     /// Read no config file
     #[arg(
         long,
@@ -147,6 +174,9 @@ pub struct Global {
     /// Say more about what happens; twice for even more
     #[arg(long, short, global = true, env = "INFERWATCH_VERBOSE", action = ArgAction::Count)]
     pub verbose: u8,
+    /// The subcommand's name, for `audit`.
+    #[arg(skip)]
+    pub command: String,
 }
 
 /// When to use colours.
@@ -181,6 +211,30 @@ impl Global {
         }
     }
 
+    /// Opens the store, with the keys that were given.
+    ///
+    /// # Errors
+    /// When there is none, or it is damaged; when keys are given twice.
+    pub fn open_store(&self) -> Result<Store> {
+        Ok(Store::open(&self.store)?.with_keys(self.key_source()?, &self.command))
+    }
+
+    /// As [`Self::open_store`]; makes an empty store where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::open_store`]; also when the store cannot be made.
+    pub fn open_or_create_store(&self) -> Result<Store> {
+        Ok(Store::open_or_create(&self.store)?.with_keys(self.key_source()?, &self.command))
+    }
+
+    fn key_source(&self) -> Result<KeySource> {
+        KeySource::choose(
+            self.key_file.as_deref(),
+            self.key_command.as_deref(),
+            "INFERWATCH_KEY",
+        )
+    }
+
     /// Says something that is not data, unless silence was asked for.
     pub fn note(&self, text: &str) {
         if !self.quiet {
@@ -196,6 +250,7 @@ enum Command {
     Generate(generate::Args),
     Sql(sql::Args),
     Store(store::Args),
+    Keys(keys::Args),
     Compact(compact::Args),
     Retention(retention::Args),
     Hold(hold::Args),
@@ -230,6 +285,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Generate(args) => generate::run(args, &cli.global),
         Command::Sql(args) => sql::run(args, &cli.global),
         Command::Store(args) => store::run(args, &cli.global),
+        Command::Keys(args) => keys::run(args, &cli.global),
         Command::Compact(args) => compact::run(args, &cli.global),
         Command::Retention(args) => retention::run(args, &cli.global),
         Command::Hold(args) => hold::run(args, &cli.global),
@@ -253,7 +309,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
 /// Parses twice: first to learn which config file applies, then with what it says as defaults. Help, version and
 /// wrong usage have been printed when there is only an exit code.
 fn parse(arguments: Vec<OsString>) -> anyhow::Result<Result<Cli, ExitCode>> {
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match Cli::command()
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| from_matches(&matches))
+    {
         Ok(cli) => cli,
         Err(error) => return Ok(Err(told(&error))),
     };
@@ -271,8 +330,17 @@ fn parse(arguments: Vec<OsString>) -> anyhow::Result<Result<Cli, ExitCode>> {
     };
     let matches = config::apply(Cli::command(), &file)?.try_get_matches_from(arguments);
     Ok(matches
-        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .and_then(|matches| from_matches(&matches))
         .map_err(|error| told(&error)))
+}
+
+fn from_matches(matches: &ArgMatches) -> Result<Cli, clap::Error> {
+    let mut cli = Cli::from_arg_matches(matches)?;
+    matches
+        .subcommand_name()
+        .unwrap_or_default()
+        .clone_into(&mut cli.global.command);
+    Ok(cli)
 }
 
 /// Prints what the argument parser has to say, in the form of our own errors.

@@ -169,7 +169,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Plan { common, at } | Action::Status { common, at } => {
             let tiers = common.read()?;
-            let store = Store::open(&global.store)?;
+            let store = global.open_store()?;
             let plan = runtime.block_on(retention::plan(&store, &tiers, at.unwrap_or_else(now)))?;
             let is_status = matches!(args.action, Action::Status { .. });
             let table = || match is_status {
@@ -185,7 +185,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         }
         Action::Apply { common, at, plan } => {
             let tiers = common.read()?;
-            let store = Store::open(&global.store)?;
+            let store = global.open_store()?;
             let saved = plan.as_deref().map(read_plan).transpose()?;
             let at = match &saved {
                 Some(saved) => time_of(saved)?,

@@ -199,7 +199,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let rules = selected(&pack, &args.rule)?;
     let params = pack::params(&pack, &args.params)?;
     let runtime = super::runtime(args.threads)?;
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     if args.explain {
         return runtime
             .block_on(super::explain::rules(

@@ -210,7 +210,7 @@ fn engine(args: &Args, global: &Global) -> anyhow::Result<Engine> {
     context.register_table("rules", rules_table())?;
     // Without a store there are files to ask, and functions.
     if Store::is_at(&global.store) {
-        let store = Store::open(&global.store)?;
+        let store = global.open_store()?;
         store.register(&context)?;
         for warning in store.take_warnings() {
             global.note(&format!("warning: {warning}"));

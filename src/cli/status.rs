@@ -73,7 +73,7 @@ enum StatusFormat {
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let pack = args.files.read()?;
     let rules = selected(&pack, &args.rule)?;
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     if args.sources {
         return show_sources(args, &store);
     }

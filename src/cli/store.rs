@@ -106,7 +106,7 @@ impl Report {
 /// # Errors
 /// When there is no store, or it cannot be read at all.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let (text, code) = match &args.action {
         Action::Info { format } => {
             let info = super::runtime(None)?.block_on(store.info())?;
@@ -326,6 +326,12 @@ fn verify_table(report: &VerifyReport) -> anyhow::Result<String> {
             HumanBytes(bytes)
         ));
     }
+    for (table, files, why) in &report.sealed {
+        text.push_str(&format!(
+            "{files} files of `{}` were not opened: {why}\n",
+            table.name()
+        ));
+    }
     let verdict = match report.problems.len() {
         0 => "sound".to_string(),
         1 => "1 problem".to_string(),
@@ -355,10 +361,16 @@ fn verify_json(report: &VerifyReport) -> Value {
         .iter()
         .map(|(path, bytes)| json!({ "file": path.display().to_string(), "bytes": bytes }))
         .collect();
+    let sealed: Vec<Value> = report
+        .sealed
+        .iter()
+        .map(|(table, files, why)| json!({ "table": table.name(), "files": files, "reason": why }))
+        .collect();
     json!({
         "files": report.files,
         "rows": report.rows,
         "problems": problems,
+        "sealed": sealed,
         "unreferenced": unreferenced,
     })
 }

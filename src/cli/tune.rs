@@ -20,7 +20,6 @@ use crate::output::escape::visible_lines;
 use crate::output::words::plural;
 use crate::output::{self, bar};
 use crate::size;
-use crate::store::Store;
 
 const LONG: &str = "\
 Of findings that were false (`--fp`) and those that were right (`--tp`), all of one rule, it looks
@@ -111,7 +110,7 @@ enum By {
 /// When a finding is not there, or the store cannot be read.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let pack = args.files.read()?;
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let runtime = super::runtime(None)?;
     let (wrong, right) = runtime.block_on(async {
         let wrong = known(&store, &pack, &args.fp).await?;

@@ -376,9 +376,22 @@ impl<'a> Job<'a> {
         let prepared = Prepared::new(&run.context, file, &overrides, last_event).await;
         let (mut needs, mut next, mut early) = (Needs::default(), progress.clone(), false);
         let (mut margin, mut read) = (0, Vec::new());
+        let mut prepared = prepared.map_err(|error| format!("{error:#}"));
+        let below = match &prepared {
+            Ok(prepared) => {
+                needs = Needs::of(&run.context, prepared)?;
+                needs.through_views(&run.context).await?
+            }
+            Err(_) => Needs::default(),
+        };
+        // Without its key a rule waits, and keeps no other from being evaluated.
+        for table in below.tables.keys() {
+            if let Some(lock) = run.store.lock_on(*table)? {
+                prepared = Err(lock.to_string());
+                needs = Needs::default();
+            }
+        }
         if let Ok(prepared) = &prepared {
-            needs = Needs::of(&run.context, prepared)?;
-            let below = needs.through_views(&run.context).await?;
             for table in below.tables.keys() {
                 if let Some(version) = run.store.snapshot(*table)?.version() {
                     next.versions.insert(*table, version);
@@ -390,7 +403,7 @@ impl<'a> Job<'a> {
         }
         next.runs += 1;
         let mut job = Job {
-            prepared: prepared.map_err(|error| format!("{error:#}")),
+            prepared,
             needs,
             last_event,
             budget: options.budget.of(rule),
@@ -410,7 +423,9 @@ impl<'a> Job<'a> {
         }
         let horizon = rule.late_horizon.unwrap_or(options.late_horizon);
         let touched = match (options.range, extent, job.progress.last) {
-            (Range::SinceLast, Some(_), Some(last)) => job.touched(run, last, margin, horizon)?,
+            (Range::SinceLast, Some(_), Some(last)) if job.prepared.is_ok() => {
+                job.touched(run, last, margin, horizon)?
+            }
             _ => Touched::default(),
         };
         job.choose(options, extent, early, horizon, touched);

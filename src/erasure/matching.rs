@@ -233,7 +233,7 @@ fn events_of(store: &Store, user: &str) -> Result<HashSet<Id>> {
     let mut events = HashSet::new();
     let folder = store.root().join(Table::Calls.name());
     for file in store.snapshot(Table::Calls)?.iter() {
-        for batch in crate::store::read_file(Table::Calls, &folder.join(file.path()))? {
+        for batch in store.read_file(Table::Calls, &folder.join(file.path()))? {
             let batch = batch?;
             let (users, ids) = (column(&batch, "end_user_id")?, column(&batch, "event_id")?);
             for row in 0..batch.num_rows() {

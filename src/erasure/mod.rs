@@ -17,7 +17,7 @@ use arrow::compute::{filter_record_batch, not};
 use crate::error::{Error, Result};
 use crate::schema::Table;
 use crate::store::{
-    Entry, FileEntry, Hold, Operation, Store, TableChange, WriteOptions, commit_if, read_file,
+    Entry, FileEntry, Hold, Operation, Store, TableChange, WriteOptions, commit_if,
 };
 use matching::Matcher;
 
@@ -207,7 +207,7 @@ fn look(store: &Store, table: Table, matcher: &mut Matcher, holds: &[Hold]) -> R
     for (period, files) in by_period {
         for file in files {
             let (mut rows, mut cleaned) = (0, 0);
-            for batch in read_file(table, &folder.join(file.path()))? {
+            for batch in store.read_file(table, &folder.join(file.path()))? {
                 let batch = batch?;
                 let matched = matcher.find(table, &batch)?;
                 refuse_held(table, &batch, &matched.erase, holds, matcher)?;

@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::matching::{Matcher, is_in};
 use super::{Receipt, Target};
 use crate::error::{Error, Result};
 use crate::schema::Table;
-use crate::store::{Store, component, read_file};
+use crate::store::{Store, component};
 
 /// What was found of a subject that was erased.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub fn verify(store: &Store, receipt: &Receipt) -> Result<Proof> {
         let mut rows = 0;
         let folder = store.root().join(table.name());
         for file in store.snapshot(*table)?.iter() {
-            for batch in read_file(*table, &folder.join(file.path()))? {
+            for batch in store.read_file(*table, &folder.join(file.path()))? {
                 let matched = matcher.find(*table, &batch?)?;
                 rows += matched.erase.true_count() as u64 + matched.clean;
             }
@@ -79,7 +78,7 @@ pub fn verify(store: &Store, receipt: &Receipt) -> Result<Proof> {
             let mut is_named = words.is_in(relative.to_string_lossy().as_bytes());
             if entry.file_type().is_file() {
                 proof.files_read += 1;
-                is_named = is_named || names(entry.path(), &words)?;
+                is_named = is_named || names(store, entry.path(), &words)?;
             }
             if is_named {
                 proof.files.push(relative.to_path_buf());
@@ -115,7 +114,7 @@ impl Words {
 }
 
 /// Whether a file names somebody.
-fn names(path: &Path, words: &Words) -> Result<bool> {
+fn names(store: &Store, path: &Path, words: &Words) -> Result<bool> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -130,12 +129,12 @@ fn names(path: &Path, words: &Words) -> Result<bool> {
     {
         return Ok(false);
     }
-    // One that cannot be read as Parquet was looked at as it is.
-    let Ok(builder) = std::fs::File::open(path)
-        .map_err(parquet::errors::ParquetError::from)
-        .and_then(ParquetRecordBatchReaderBuilder::try_new)
-    else {
-        return Ok(false);
+    let builder = match store.open_any(path) {
+        // Encrypted, and nobody can say what is in it.
+        Err(error @ Error::Locked { .. }) => return Err(error),
+        // One that cannot be read as Parquet was looked at as it is.
+        Err(_) => return Ok(false),
+        Ok(builder) => builder,
     };
     for batch in builder.with_batch_size(256).build()? {
         let batch: RecordBatch = batch?;

@@ -169,6 +169,11 @@ pub(super) fn explain(
 
 /// Message and hint.
 fn describe(root: &DataFusionError, engine: &Engine) -> (String, Option<String>) {
+    if let DataFusionError::External(source) = root
+        && let Some(error) = source.downcast_ref::<crate::Error>()
+    {
+        return (error.to_string(), error.hint().map(str::to_owned));
+    }
     match root {
         DataFusionError::SQL(error, _) => {
             let message = error.to_string();

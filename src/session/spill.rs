@@ -1,115 +1,123 @@
-//! Where a query puts rows that do not fit in memory.
-//!
-//! Such rows may hold prompts, so the folder is open to its owner alone and goes with the session. One that a killed
-//! process left behind is removed by the next session.
+//! Where a query puts rows that do not fit in memory: see [`crate::spill`].
 
-use std::fs::File;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use tempfile::TempDir;
+use bytes::Bytes;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::disk_manager::DiskManagerBuilder;
+use datafusion::execution::spill_file::{SpillFile, SpillWriter, TempFileFactory};
+use futures::Stream;
 
-use crate::error::{Error, Result};
+use crate::spill;
 
-/// Names of spill folders: this and a random part.
-const PREFIX: &str = ".inferwatch-spill-";
-/// The file in it that its session keeps locked. A lock, unlike a process id, also holds between containers.
-const LOCK: &str = "lock";
+/// Most bytes that the queries of a session may have on disk.
+const MOST_BYTES: u64 = 100 << 30;
+/// Bytes to read at a time.
+const READ_BYTES: usize = 128 << 10;
 
-/// A private folder that is removed when dropped.
-#[derive(Debug)]
-pub(super) struct SpillFolder {
-    folder: TempDir,
-    _lock: File,
-}
-
-impl SpillFolder {
-    /// Makes one in `parent`, or in the system's temporary folder when that is absent or cannot be written.
-    pub(super) fn create(parent: Option<&Path>) -> Result<SpillFolder> {
-        if let Some(parent) = parent.filter(|parent| parent.is_dir())
-            && let Ok(spill) = make(parent)
-        {
-            return Ok(spill);
-        }
-        let parent = std::env::temp_dir();
-        make(&parent).map_err(Error::io("make a spill folder in", &parent))
-    }
-
-    /// Tells DataFusion to spill here.
-    pub(super) fn disk_manager(&self) -> DiskManagerBuilder {
-        DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![
-            self.folder.path().to_path_buf(),
-        ]))
-    }
-}
-
-fn make(parent: &Path) -> std::io::Result<SpillFolder> {
-    remove_abandoned(parent);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    let folder = builder.tempdir_in(parent)?;
-    let lock = File::create_new(folder.path().join(LOCK))?;
-    lock.lock()?;
-    Ok(SpillFolder {
-        folder,
-        _lock: lock,
-    })
-}
-
-/// Removes folders whose session is gone. One without a lock file is just being made.
-fn remove_abandoned(parent: &Path) {
-    let Ok(entries) = std::fs::read_dir(parent) else {
-        return;
+/// Tells DataFusion to spill to a folder, or to the system's temporary one when that is absent or cannot be written.
+pub(super) fn disk_manager(parent: Option<&Path>) -> DiskManagerBuilder {
+    let is_usable = |folder: &&Path| folder.is_dir() && tempfile::tempfile_in(folder).is_ok();
+    let folder = match parent.filter(is_usable) {
+        Some(folder) => folder.to_path_buf(),
+        None => std::env::temp_dir(),
     };
-    let spills = entries.flatten().filter(|entry| {
-        let name = entry.file_name();
-        name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
-    });
-    for entry in spills {
-        if let Ok(lock) = File::open(entry.path().join(LOCK))
-            && lock.try_lock().is_ok()
-        {
-            // Another session may be removing it too, or it may belong to someone else: either way it is not ours.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
+    DiskManagerBuilder::default().with_temp_file_factory(Arc::new(Factory {
+        folder,
+        used: Arc::default(),
+    }))
+}
+
+struct Factory {
+    folder: PathBuf,
+    used: Arc<AtomicU64>,
+}
+
+impl TempFileFactory for Factory {
+    fn create_temp_file(&self, _description: &str) -> Result<Arc<dyn SpillFile>> {
+        let (file, writer) = spill::SpillFile::create_in(&self.folder)?;
+        Ok(Arc::new(QuerySpill {
+            file,
+            writer: Mutex::new(Some(writer)),
+            used: Arc::clone(&self.used),
+        }))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+struct QuerySpill {
+    file: Arc<spill::SpillFile>,
+    /// Until somebody writes.
+    writer: Mutex<Option<spill::SpillWriter>>,
+    used: Arc<AtomicU64>,
+}
 
-    #[cfg(unix)]
-    #[test]
-    fn the_folder_is_private_and_goes_with_its_owner() {
-        use std::os::unix::fs::PermissionsExt;
-
-        let parent = TempDir::new().unwrap();
-        let spill = SpillFolder::create(Some(parent.path())).unwrap();
-        let path = spill.folder.path().to_path_buf();
-        assert!(path.starts_with(parent.path()));
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-        drop(spill);
-        assert!(!path.exists());
+impl SpillFile for QuerySpill {
+    fn size(&self) -> Option<u64> {
+        Some(self.file.len())
     }
 
-    #[test]
-    fn folders_of_dead_sessions_are_removed_and_live_ones_kept() {
-        let parent = TempDir::new().unwrap();
-        let dead = parent.path().join(format!("{PREFIX}dead"));
-        std::fs::create_dir(&dead).unwrap();
-        std::fs::write(dead.join(LOCK), "").unwrap();
-        let live = SpillFolder::create(Some(parent.path())).unwrap();
-        assert!(!dead.exists());
-        let second = SpillFolder::create(Some(parent.path())).unwrap();
-        assert!(live.folder.path().exists() && second.folder.path().exists());
+    fn read_stream(&self) -> Result<Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>> {
+        let mut reader = self.file.reader();
+        Ok(Box::pin(futures::stream::poll_fn(move |_| {
+            let mut bytes = Vec::with_capacity(READ_BYTES);
+            let read = reader
+                .by_ref()
+                .take(READ_BYTES as u64)
+                .read_to_end(&mut bytes);
+            std::task::Poll::Ready(match read {
+                Ok(0) => None,
+                Ok(_) => Some(Ok(Bytes::from(bytes))),
+                Err(error) => Some(Err(DataFusionError::IoError(error))),
+            })
+        })))
     }
 
-    #[test]
-    fn a_missing_parent_falls_back_to_the_systems_folder() {
-        let spill = SpillFolder::create(Some(Path::new("/nowhere/at/all"))).unwrap();
-        assert!(spill.folder.path().starts_with(std::env::temp_dir()));
+    fn open_writer(&self) -> Result<Box<dyn SpillWriter>> {
+        let writer = self.writer.lock().expect("no thread panics with it").take();
+        let writer = writer
+            .ok_or_else(|| DataFusionError::Internal("a spill file is written once".to_owned()))?;
+        Ok(Box::new(Limited {
+            writer,
+            used: Arc::clone(&self.used),
+        }))
+    }
+}
+
+impl Drop for QuerySpill {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.file.len(), Ordering::Relaxed);
+    }
+}
+
+/// Keeps a session from filling the disk.
+struct Limited {
+    writer: spill::SpillWriter,
+    used: Arc<AtomicU64>,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.writer.write(bytes)? as u64;
+        if self.used.fetch_add(written, Ordering::Relaxed) + written > MOST_BYTES {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::QuotaExceeded,
+                "the queries of this session have 100 GiB on disk, and may not have more",
+            ));
+        }
+        Ok(usize::try_from(written).unwrap_or(bytes.len()))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl SpillWriter for Limited {
+    fn finish(&mut self) -> Result<()> {
+        Ok(self.flush()?)
     }
 }

@@ -103,7 +103,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn times_of(&self, table: Table, file: &AddedFile) -> Result<Option<Vec<i64>>> {
-        let builder = match data_file::open(&file.path) {
+        let builder = match data_file::open(&file.path, &self.reading(table)?) {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(None);
             }

@@ -167,6 +167,11 @@ impl Store {
         report: &mut CompactReport,
     ) -> Result<()> {
         let table = chunk[0].table;
+        if let Some(lock) = self.lock_on(table)? {
+            let periods = format!("{} periods", chunk.len());
+            report.failed.push((table, periods, lock.to_string()));
+            return Ok(());
+        }
         let folder = self.table_folder(table);
         let threads = options.write.threads.min(chunk.len()).max(1);
         let write = WriteOptions {

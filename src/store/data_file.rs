@@ -9,16 +9,19 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Array as _, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::keys::{self, TableKey};
 use crate::schema::Table;
+use crate::store::access::Reading;
 use crate::store::disk;
 use crate::store::layout::{self, Partition};
 use crate::store::statistics::{Collector, ColumnStatistics};
@@ -183,18 +186,36 @@ fn leaf_sorting_columns(table: Table, sorted_by: &[usize]) -> Option<Vec<Sorting
 }
 
 /// Opens a data file. The one place where rows are read without a query.
-pub(super) fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+pub(super) fn open(
+    path: &Path,
+    reading: &Reading,
+) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let file = File::open(path).map_err(Error::io("open", path))?;
-    Ok(ParquetRecordBatchReaderBuilder::try_new(file)?)
+    let mut options = ArrowReaderOptions::new();
+    if let Some(keys) = reading {
+        options = options.with_file_decryption_properties(Arc::clone(keys));
+    }
+    let opened = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options);
+    opened.map_err(|error| match error {
+        // What the keychain said, as it said it.
+        ParquetError::External(source) if source.is::<Error>() => *source
+            .downcast::<Error>()
+            .expect("it was asked whether it is one"),
+        error => match keys::key_named_in(path) {
+            Ok(Some(key)) if reading.is_none() => keys::unknown_key(path, &key),
+            _ => error.into(),
+        },
+    })
 }
 
 /// All rows of a data file with every column of its table, in batches of a few megabytes at most where rows are of one
 /// size, and of a row group's worth at most in any case.
-pub(crate) fn read(
+pub(super) fn read(
     table: Table,
     path: &Path,
+    reading: &Reading,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let builder = open(path).map_err(|error| match error {
+    let builder = open(path, reading).map_err(|error| match error {
         Error::Query(source) => Error::Store {
             message: format!("`{}` cannot be read: {source}", path.display()),
             hint: Some("`inferwatch store verify` says what else is damaged".into()),
@@ -262,6 +283,7 @@ pub(super) struct PartitionWriter<'a> {
     table: Table,
     table_folder: &'a Path,
     partition: Partition,
+    key: Option<&'a TableKey>,
     open: Option<OpenFile>,
 }
 
@@ -279,11 +301,18 @@ pub(super) struct Unsynced {
 }
 
 impl<'a> PartitionWriter<'a> {
-    pub(super) fn new(table: Table, table_folder: &'a Path, partition: Partition) -> Self {
+    /// Writes to a table's folder, encrypted when there is a key.
+    pub(super) fn new(
+        table: Table,
+        table_folder: &'a Path,
+        partition: Partition,
+        key: Option<&'a TableKey>,
+    ) -> Self {
         PartitionWriter {
             table,
             table_folder,
             partition,
+            key,
             open: None,
         }
     }
@@ -351,7 +380,7 @@ impl<'a> PartitionWriter<'a> {
         let full = self.table_folder.join(&path);
         let mut attempts = 0;
         let file = loop {
-            std::fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
+            disk::create_folder_unsynced(&parent, access)?;
             match disk::create_file(&full, access) {
                 // A folder that has become empty may be removed at any time.
                 Err(error) if error.kind() == ErrorKind::NotFound && attempts < 100 => {
@@ -360,7 +389,13 @@ impl<'a> PartitionWriter<'a> {
                 created => break created.map_err(Error::io("create", &full))?,
             }
         };
-        let properties = properties_for(self.table, batch);
+        let mut properties = properties_for(self.table, batch);
+        if let Some(key) = self.key {
+            properties = properties
+                .into_builder()
+                .with_file_encryption_properties(keys::encryption(key)?)
+                .build();
+        }
         Ok(OpenFile {
             path,
             writer: ArrowWriter::try_new(file, self.table.schema(), Some(properties))?,

@@ -48,6 +48,17 @@ pub(super) fn create_folder(path: &Path, access: Access) -> Result<()> {
     }
 }
 
+/// As [`create_folder`], for who synchronises every folder later.
+pub(super) fn create_folder_unsynced(path: &Path, access: Access) -> Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    if access == Access::Private {
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    }
+    builder.create(path).map_err(Error::io("create", path))
+}
+
 /// Opens a file that must not exist yet.
 pub(super) fn create_file(path: &Path, access: Access) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
@@ -57,6 +68,19 @@ pub(super) fn create_file(path: &Path, access: Access) -> std::io::Result<File> 
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     }
     options.open(path)
+}
+
+/// Makes a file last that somebody else has written, and gives it the permissions it should have.
+pub(super) fn sync_file(path: &Path, access: Access) -> Result<()> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    #[cfg(unix)]
+    if access == Access::Private {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        file.set_permissions(mode)
+            .map_err(Error::io("set the permissions of", path))?;
+    }
+    file.sync_all().map_err(Error::io("synchronise", path))?;
+    sync_parent(path)
 }
 
 /// Synchronises a folder, so that the names in it last.

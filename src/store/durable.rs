@@ -22,13 +22,15 @@ use crate::store::disk::{self, Access};
 #[derive(Debug)]
 pub(super) struct DurableFileSystem {
     inner: LocalFileSystem,
+    access: Access,
 }
 
 impl DurableFileSystem {
-    /// The files below a folder.
-    pub(super) fn new(folder: &std::path::Path) -> Result<DurableFileSystem> {
+    /// The files below a folder; new ones are for those who have access.
+    pub(super) fn new(folder: &std::path::Path, access: Access) -> Result<DurableFileSystem> {
         Ok(DurableFileSystem {
             inner: LocalFileSystem::new_with_prefix(folder)?,
+            access,
         })
     }
 }
@@ -59,10 +61,9 @@ impl DurableFileSystem {
                 all
             },
         );
-        // The folder decides who may read: a private one is private with everything in it.
         let done = match mode {
-            PutMode::Create => disk::write_new(&path, &bytes, Access::Shared).map_err(failed)?,
-            PutMode::Overwrite => disk::replace(&path, &bytes, Access::Shared)
+            PutMode::Create => disk::write_new(&path, &bytes, self.access).map_err(failed)?,
+            PutMode::Overwrite => disk::replace(&path, &bytes, self.access)
                 .map(|()| true)
                 .map_err(failed)?,
             PutMode::Update(_) => {
@@ -112,7 +113,11 @@ impl ObjectStore for DurableFileSystem {
         Box::pin(async move {
             let path = self.inner.path_to_filesystem(location)?;
             let inner = self.inner.put_multipart_opts(location, options).await?;
-            Ok(Box::new(DurableUpload { inner, path }) as Box<dyn MultipartUpload>)
+            Ok(Box::new(DurableUpload {
+                inner,
+                path,
+                access: self.access,
+            }) as Box<dyn MultipartUpload>)
         })
     }
 
@@ -192,6 +197,7 @@ impl ObjectStore for DurableFileSystem {
 struct DurableUpload {
     inner: Box<dyn MultipartUpload>,
     path: PathBuf,
+    access: Access,
 }
 
 impl MultipartUpload for DurableUpload {
@@ -205,11 +211,7 @@ impl MultipartUpload for DurableUpload {
     {
         Box::pin(async move {
             let result = self.inner.complete().await?;
-            std::fs::File::open(&self.path)
-                .and_then(|file| file.sync_all())
-                .map_err(crate::Error::io("synchronise", &self.path))
-                .and_then(|()| disk::sync_parent(&self.path))
-                .map_err(failed)?;
+            disk::sync_file(&self.path, self.access).map_err(failed)?;
             Ok(result)
         })
     }

@@ -125,8 +125,8 @@ impl DeltaLog {
     /// The kernel's view of the table's folder, and of nothing else.
     fn engine(&self) -> Result<Engine> {
         let executor = executor().map_err(|error| self.error(error))?;
-        let files =
-            DurableFileSystem::new(&self.folder).map_err(|error| self.error(error.into()))?;
+        let files = DurableFileSystem::new(&self.folder, disk::access(self.table))
+            .map_err(|error| self.error(error.into()))?;
         Ok(DefaultEngineBuilder::new(Arc::new(files))
             .with_task_executor(executor)
             .build())

@@ -4,6 +4,7 @@
 //! store/
 //!   inferwatch.json        marks the folder as a store; its version
 //!   keys/input-hash.key    secret for keyed hashes of text
+//!   keys/ring.json         keys of encrypted tables, themselves encrypted: see `keys`
 //!   locks/ pending/ spill/ see `commit` and `sort`
 //!   calls/
 //!     _delta_log/          the transaction log
@@ -14,6 +15,7 @@
 //! [`StoreWriter`] takes rows and commits them; [`Store::provider`] and [`Store::register`] let DataFusion read them;
 //! [`Store::compact`] writes small files anew as large ones, [`Store::sweep`] removes what nobody reads any more.
 
+mod access;
 mod cache;
 mod changes;
 mod commit;
@@ -22,6 +24,7 @@ mod data_file;
 mod disk;
 mod durable;
 mod edit;
+mod encryption;
 mod erased;
 mod fingerprint;
 mod holds;
@@ -48,8 +51,10 @@ use std::sync::{Arc, Mutex};
 
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::keys::{KeySource, Keychain};
 use crate::schema::Table;
 use disk::Access;
 use log::{DeltaLog, TableLog};
@@ -59,7 +64,7 @@ pub use commit::{Outcome, TableCommit};
 pub(crate) use commit::{TableChange, commit_if};
 pub use compact::{CompactOptions, CompactReport, CompactTask};
 pub use data_file::DataFile;
-pub(crate) use data_file::read as read_file;
+pub use encryption::{KeyStatus, TableKeyStatus, ToEncrypt};
 pub use holds::Hold;
 pub use info::{StoreInfo, TableInfo};
 pub(crate) use journal::Entry;
@@ -82,6 +87,26 @@ const UNSAVED: usize = 128;
 const MARKER: &str = "inferwatch.json";
 /// What the marker says of the layout of the folder.
 const FORMAT: u64 = 1;
+
+/// What is in the marker.
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    format: u64,
+    /// Whether the store has a key ring, so that it is missed when it is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    has_keys: bool,
+}
+
+impl Marker {
+    fn bytes(has_keys: bool) -> Vec<u8> {
+        let marker = Marker {
+            format: FORMAT,
+            has_keys,
+        };
+        let text = serde_json::to_string(&marker).expect("a number and a switch are JSON");
+        format!("{text}\n").into_bytes()
+    }
+}
 /// Folders beside those of the tables.
 const FOLDERS: [&str; 4] = ["keys", "locks", "pending", "spill"];
 
@@ -92,6 +117,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     root: PathBuf,
     secret: [u8; 32],
+    access: access::Access,
     snapshots: Mutex<HashMap<Table, Arc<TableSnapshot>>>,
     warnings: Mutex<Vec<String>>,
 }
@@ -124,10 +150,8 @@ impl Store {
             }
             Err(error) => return Err(Error::io("read", &marker)(error)),
         };
-        let format = serde_json::from_slice::<serde_json::Value>(&text)
-            .ok()
-            .and_then(|marker| marker.get("format")?.as_u64());
-        if format != Some(FORMAT) {
+        let known = serde_json::from_slice::<Marker>(&text).ok();
+        let Some(known) = known.filter(|known| known.format == FORMAT) else {
             return Err(Error::Store {
                 message: format!(
                     "`{}` does not name a store's version that is known",
@@ -135,14 +159,21 @@ impl Store {
                 ),
                 hint: Some("the store may be newer than this program".into()),
             });
-        }
+        };
         let secret = read_secret(&root)?;
-        Ok(Store(Arc::new(Inner {
+        let keychain = Keychain::new(&root, known.has_keys, KeySource::Nowhere);
+        let access = access::Access::new(keychain, "");
+        Ok(Store::made(root, secret, access))
+    }
+
+    fn made(root: PathBuf, secret: [u8; 32], access: access::Access) -> Store {
+        Store(Arc::new(Inner {
             root,
             secret,
+            access,
             snapshots: Mutex::default(),
             warnings: Mutex::default(),
-        })))
+        }))
     }
 
     /// Whether there is a store at `root`, of whatever version.
@@ -382,6 +413,5 @@ fn create(root: &Path) -> Result<()> {
     })?;
     // When two create the store at once, the first secret stays.
     disk::write_new(&secret_path(root), &secret, Access::Private)?;
-    let marker = format!("{}\n", serde_json::json!({"format": FORMAT}));
-    disk::write_new(&root.join(MARKER), marker.as_bytes(), Access::Shared).map(|_| ())
+    disk::write_new(&root.join(MARKER), &Marker::bytes(false), Access::Shared).map(|_| ())
 }

@@ -10,7 +10,9 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::partition;
 
 use crate::error::{Error, Result};
+use crate::keys::TableKey;
 use crate::schema::{Layout, Table};
+use crate::store::Store;
 use crate::store::data_file::{DataFile, PartitionWriter, Unsynced};
 use crate::store::disk;
 use crate::store::layout::Partition;
@@ -31,20 +33,24 @@ pub(super) struct PeriodWriter<'a> {
     table: Table,
     folder: &'a Path,
     options: &'a WriteOptions,
+    key: Option<TableKey>,
     syncer: Syncer<'a>,
 }
 
 impl<'a> PeriodWriter<'a> {
     pub(super) fn new(
+        store: &Store,
         table: Table,
         folder: &'a Path,
         options: &'a WriteOptions,
     ) -> Result<PeriodWriter<'a>> {
+        let key = store.writing(table)?;
         disk::create_folder(folder, disk::access(table))?;
         Ok(PeriodWriter {
             table,
             folder,
             options,
+            key,
             syncer: Syncer::new(folder),
         })
     }
@@ -73,7 +79,7 @@ impl<'a> PeriodWriter<'a> {
             period,
             ..Partition::default()
         };
-        let mut shared = PartitionWriter::new(table, folder, common.clone());
+        let mut shared = PartitionWriter::new(table, folder, common.clone(), self.key.as_ref());
         if table.layout() != Layout::CallerModelHour {
             for batch in rows.sorted()? {
                 shared.write(&keep(batch?)?, &mut done)?;
@@ -115,7 +121,12 @@ impl<'a> PeriodWriter<'a> {
                         model,
                         caller,
                     };
-                    current = Some(PartitionWriter::new(table, folder, partition));
+                    current = Some(PartitionWriter::new(
+                        table,
+                        folder,
+                        partition,
+                        self.key.as_ref(),
+                    ));
                 }
                 let writer = current.as_mut().expect("made above");
                 writer.write(&batch.slice(range.start, range.len()), &mut done)?;

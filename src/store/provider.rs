@@ -37,6 +37,7 @@ use object_store::path::Path as ObjectPath;
 
 use crate::schema::Table;
 use crate::store::Store;
+use crate::store::access::FileKeys;
 use crate::store::layout::{self, Grain, Period};
 use crate::store::snapshot::TableSnapshot;
 
@@ -86,7 +87,7 @@ impl StoreTable {
         options.global.pushdown_filters = true;
         options.global.reorder_filters = true;
         // The planner hands it the filters itself.
-        let source = ParquetSource::new(Arc::clone(&self.schema))
+        let mut source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)
             .with_metadata_size_hint(FOOTER_BYTES)
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
@@ -95,6 +96,13 @@ impl StoreTable {
                     .object_store(ObjectStoreUrl::local_filesystem())?,
                 state.runtime_env().cache_manager.get_file_metadata_cache(),
             )));
+        if !chosen.is_empty() {
+            let reading = self.store.reading(self.table);
+            let reading = reading.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            if let Some(keys) = reading {
+                source = source.with_encryption_factory(Arc::new(FileKeys(keys)));
+            }
+        }
         MetricBuilder::new(source.metrics())
             .global_counter("files_in_table")
             .add(snapshot.len());

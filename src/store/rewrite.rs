@@ -13,6 +13,7 @@ use arrow::compute::concat_batches;
 use crate::error::{Error, Result};
 use crate::schema::Table;
 use crate::store::Store;
+use crate::store::access::Reading;
 use crate::store::data_file::{self, DataFile};
 use crate::store::fingerprint::{Duplicates, Sum};
 use crate::store::layout::Grain;
@@ -60,6 +61,7 @@ impl Rewrite<'_> {
         edit: &mut dyn FnMut(RecordBatch) -> Result<RecordBatch>,
     ) -> Result<Rewritten> {
         let folder = self.store.table_folder(self.table);
+        let reading = self.store.reading(self.table)?;
         let mut rewritten = Rewritten::default();
         let mut sum = Sum::default();
         let spill_folder = self.options.spill_folder.clone();
@@ -67,7 +69,7 @@ impl Rewrite<'_> {
         let mut sorter = Sorter::new(self.table, self.grain, spill_folder);
         let mut waiting = Waiting::new(self.table);
         for path in self.files {
-            for batch in data_file::read(self.table, &folder.join(path))? {
+            for batch in data_file::read(self.table, &folder.join(path), &reading)? {
                 let batch = batch?;
                 rewritten.rows_before += batch.num_rows() as u64;
                 let batch = edit(batch)?;
@@ -97,7 +99,7 @@ impl Rewrite<'_> {
             true => Duplicates::of(self.table)?,
             false => None,
         };
-        let writer = PeriodWriter::new(self.table, &folder, self.options)?;
+        let writer = PeriodWriter::new(self.store, self.table, &folder, self.options)?;
         let written = writer.write(self.period.to_owned(), rows, self.known, &mut |batch| {
             match &mut duplicates {
                 Some(duplicates) => duplicates.drop_from(batch),
@@ -109,7 +111,7 @@ impl Rewrite<'_> {
             let dropped = duplicates.map(|duplicates| duplicates.dropped);
             let dropped = dropped.unwrap_or_default();
             rewritten.duplicates = dropped.rows;
-            self.check(&folder, &rewritten.added, sum.without(dropped))
+            self.check(&folder, &reading, &rewritten.added, sum.without(dropped))
         });
         if let Err(error) = checked {
             discard(&folder, &rewritten.added);
@@ -119,10 +121,16 @@ impl Rewrite<'_> {
     }
 
     /// Reads what was written, and compares it with what should have been.
-    fn check(&self, folder: &Path, added: &[DataFile], wanted: Sum) -> Result<()> {
+    fn check(
+        &self,
+        folder: &Path,
+        reading: &Reading,
+        added: &[DataFile],
+        wanted: Sum,
+    ) -> Result<()> {
         let mut found = Sum::default();
         for file in added {
-            for batch in data_file::read(self.table, &folder.join(&file.path))? {
+            for batch in data_file::read(self.table, &folder.join(&file.path), reading)? {
                 found.add(&batch?)?;
             }
         }

@@ -1,12 +1,10 @@
 //! Sorts the rows of one table in bounded memory.
 //!
-//! Rows are collected as they come. When there are too many they are sorted and spilled as a run to a temporary file
-//! that has no name, so that a crash leaves nothing behind. In the end the rows of each period, an hour or a day, are
-//! handed out on their own and in order: from memory when nothing was spilled, else merged from the runs.
+//! Rows are collected as they come. When there are too many they are sorted and spilled as a run (see [`crate::spill`]).
+//! In the end the rows of each period, an hour or a day, are handed out on their own and in order: from memory when
+//! nothing was spilled, else merged from the runs.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +19,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::error::{Error, Result};
 use crate::schema::Table;
+use crate::spill::SpillFile;
 use crate::store::layout::{self, Grain};
 
 /// Most rows of a batch that is handed out.
@@ -155,14 +154,10 @@ impl Sorter {
     }
 
     fn write_run(&self, periods: impl Iterator<Item = (i64, PeriodRows)>) -> Result<Run> {
-        let file = tempfile::tempfile_in(&self.spill_folder)
+        let (file, writer) = SpillFile::create_in(&self.spill_folder)
             .map_err(Error::io("spill to", &self.spill_folder))?;
         let options =
             IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
-        let writer = BufWriter::new(
-            file.try_clone()
-                .map_err(Error::io("spill to", &self.spill_folder))?,
-        );
         let mut writer = FileWriter::try_new_with_options(writer, &self.table.schema(), options)?;
         let mut segments = BTreeMap::new();
         let mut written = 0;
@@ -177,12 +172,9 @@ impl Sorter {
             }
             segments.insert(period, first..written);
         }
+        // Flushes as well.
         writer.finish()?;
-        drop(writer);
-        Ok(Run {
-            file: Arc::new(file),
-            segments,
-        })
+        Ok(Run { file, segments })
     }
 }
 
@@ -372,7 +364,7 @@ impl MemoryRows {
 
 /// Sorted rows in a temporary file, period after period.
 struct Run {
-    file: Arc<File>,
+    file: Arc<SpillFile>,
     /// Which batches of the file hold a period.
     segments: BTreeMap<i64, Range<usize>>,
 }
@@ -383,49 +375,11 @@ impl Run {
         range: Range<usize>,
         columns: Option<Vec<usize>>,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
-        let reader = BufReader::new(SharedFile {
-            file: Arc::clone(&self.file),
-            position: 0,
-        });
-        let mut reader = FileReader::try_new(reader, columns)?;
+        let mut reader = FileReader::try_new(self.file.reader(), columns)?;
         reader.set_index(range.start)?;
         Ok(reader
             .take(range.len())
             .map(|batch| batch.map_err(Into::into)))
-    }
-}
-
-/// A file read from several places at once.
-struct SharedFile {
-    file: Arc<File>,
-    position: u64,
-}
-
-impl Read for SharedFile {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        #[cfg(unix)]
-        let read = std::os::unix::fs::FileExt::read_at(self.file.as_ref(), buffer, self.position)?;
-        #[cfg(windows)]
-        let read =
-            std::os::windows::fs::FileExt::seek_read(self.file.as_ref(), buffer, self.position)?;
-        self.position += read as u64;
-        Ok(read)
-    }
-}
-
-impl Seek for SharedFile {
-    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        let base = match to {
-            SeekFrom::Start(_) => 0,
-            SeekFrom::Current(_) => self.position,
-            SeekFrom::End(_) => self.file.metadata()?.len(),
-        };
-        self.position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::Current(offset) | SeekFrom::End(offset) => base.checked_add_signed(offset),
-        }
-        .ok_or(std::io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
     }
 }
 

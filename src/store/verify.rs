@@ -9,6 +9,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use crate::error::{Error, Result};
 use crate::schema::Table;
 use crate::store::Store;
+use crate::store::access::Reading;
 use crate::store::commit;
 use crate::store::data_file;
 use crate::store::layout::Period;
@@ -55,6 +56,8 @@ pub struct VerifyReport {
     pub rows: i64,
     /// What is wrong; empty when the store is sound.
     pub problems: Vec<Problem>,
+    /// Tables with how many of their files were not opened, being encrypted, and what they need.
+    pub sealed: Vec<(Table, usize, String)>,
     /// Data files that no log names, with their bytes: left by a crash, or by a writer that is still at work. They
     /// take room and do no harm.
     pub unreferenced: Vec<(PathBuf, u64)>,
@@ -78,8 +81,17 @@ impl Store {
                 table,
                 folder: &folder,
                 deep,
+                reading: None,
+                lock: None,
+                sealed: 0,
                 report: &mut report,
             };
+            match self.reading(table) {
+                Ok(reading) => check.reading = reading,
+                // What is not encrypted yet can be looked at.
+                Err(error @ Error::Locked { .. }) => check.lock = Some(error),
+                Err(error) => return Err(error),
+            }
             check.commits()?;
             // From the log itself, whatever was saved of it.
             match self.log(table).read() {
@@ -89,6 +101,10 @@ impl Store {
                     let message = format!("the log cannot be read: {}", chain(&error));
                     check.problem(None, message, Fault::Log);
                 }
+            }
+            if let (1.., Some(lock)) = (check.sealed, &check.lock) {
+                let sealed = (table, check.sealed, lock.to_string());
+                report.sealed.push(sealed);
             }
         }
         for (table, path, message) in commit::pending_problems(self)? {
@@ -107,6 +123,11 @@ struct Check<'a> {
     table: Table,
     folder: &'a Path,
     deep: bool,
+    reading: Reading,
+    /// Why encrypted files cannot be opened.
+    lock: Option<Error>,
+    /// Files that were not.
+    sealed: usize,
     report: &'a mut VerifyReport,
 }
 
@@ -167,7 +188,8 @@ impl Check<'_> {
             let path = self.folder.join(file.path());
             self.report.files += 1;
             self.report.rows += file.rows();
-            if let Err(message) = self.file(&file, &path) {
+            let result = self.file(&file, &path);
+            if let Err(message) = result {
                 let fault = match path.exists() {
                     true => Fault::Damaged,
                     false => Fault::Missing,
@@ -192,12 +214,20 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn file(&self, entry: &FileEntry<'_>, path: &Path) -> std::result::Result<(), String> {
+    fn file(&mut self, entry: &FileEntry<'_>, path: &Path) -> std::result::Result<(), String> {
         let size = path.metadata().map_err(|error| error.to_string())?.len();
         if i64::try_from(size) != Ok(entry.size()) {
             return Err(format!("it has {size} bytes, not {}", entry.size()));
         }
-        let reader = data_file::open(path).map_err(|error| chain(&error))?;
+        let reader = match data_file::open(path, &self.reading) {
+            // Nothing is known against it.
+            Err(error @ Error::Locked { .. }) => {
+                self.sealed += 1;
+                self.lock.get_or_insert(error);
+                return Ok(());
+            }
+            opened => opened.map_err(|error| chain(&error))?,
+        };
         let rows = reader.metadata().file_metadata().num_rows();
         if rows != entry.rows() {
             return Err(format!("it has {rows} rows, not {}", entry.rows()));

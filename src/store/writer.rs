@@ -205,7 +205,7 @@ impl StoreWriter {
         periods.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.weight()));
         let threads = self.options.threads.clamp(1, periods.len().max(1));
         let folder = self.store.table_folder(table);
-        let writer = PeriodWriter::new(table, &folder, &self.options)?;
+        let writer = PeriodWriter::new(&self.store, table, &folder, &self.options)?;
         let none = HashSet::new();
         let next = Mutex::new(periods.into_iter());
         let results: Vec<Result<Vec<DataFile>>> = thread::scope(|scope| {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Opens a store's tables with other engines, and compares what they see with what this one sees.
+# Opens a store's tables with other engines, and compares what they see with what this one sees; and reads encrypted
+# files with Arrow, with the key and without it.
 #
 # usage: tests/interop/run.sh [STORE]
 #
@@ -31,4 +32,5 @@ else
     trap 'rm -rf "$folder"' EXIT
     python3 "$here/make_store.py" "$INFERWATCH" "$folder/store" "$root/testdata/formats"
     "$environment/bin/python" "$here/check.py" "$INFERWATCH" "$folder/store" --every-table
+    "$environment/bin/python" "$here/encrypted.py" "$INFERWATCH" "$root/testdata/formats"
 fi

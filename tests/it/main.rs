@@ -13,6 +13,7 @@ mod exceptions;
 mod faults;
 mod fmt;
 mod ingest;
+mod keys;
 mod noise;
 mod repl;
 mod retention;

@@ -152,7 +152,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let pack = args.files.read()?;
     let rules = selected(&pack, &args.rule)?;
     let params = pack::params(&pack, &args.params)?;
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let runtime = super::runtime(None)?;
     let options = RunOptions {
         range: Range::Between(args.from, args.to),
