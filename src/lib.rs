@@ -2,7 +2,7 @@
 //!
 //! Modules in reading order: [`schema`] names every column once; [`ingest`] turns provider logs into rows; [`store`]
 //! keeps them as Delta tables; [`session`] builds the context that queries run in; [`catalog`] reads versioned SQL
-//! files; [`detect`] evaluates rules over windows; [`retention`] lets rows go, [`erasure`] takes
+//! files; [`detect`] evaluates rules over windows; [`sinks`] tells what was found; [`retention`] lets rows go, [`erasure`] takes
 //! out those of one caller; [`query`] runs SQL text and explains its errors; [`suggest`]
 //! finds the name that was meant; [`output`], [`config`] and [`cli`] are what a person sees.
 
@@ -21,6 +21,7 @@ pub mod query;
 pub mod retention;
 pub mod schema;
 pub mod session;
+pub mod sinks;
 mod size;
 pub mod store;
 pub mod suggest;

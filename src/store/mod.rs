@@ -5,6 +5,7 @@
 //!   inferwatch.json        marks the folder as a store; its version
 //!   keys/input-hash.key    secret for keyed hashes of text
 //!   locks/ pending/ spill/ see `commit` and `sort`
+//!   sinks/                 what each sink was told of findings, and what is still to be
 //!   calls/
 //!     _delta_log/          the transaction log
 //!     period=2026-11-20T10/partition_model=gpt-4o/partition_caller=alice/part-….parquet
@@ -29,6 +30,7 @@ mod info;
 mod journal;
 mod layout;
 mod log;
+mod notebook;
 mod period;
 mod provider;
 mod repair;
@@ -66,6 +68,7 @@ pub(crate) use journal::Entry;
 pub(crate) use layout::component;
 pub use layout::{Grain, Partition, Period};
 pub use log::Operation;
+pub(crate) use notebook::{Notebook, Pages};
 pub use repair::Repair;
 pub use snapshot::{FileEntry, TableSnapshot};
 pub use statistics::{Bound, ColumnStatistics};
