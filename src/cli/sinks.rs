@@ -14,9 +14,9 @@ use super::run::parse_time;
 use super::store::{Report, draw, json_text, rfc3339};
 use super::{CLEAR, FOUND, Global};
 use crate::error::Error;
+use crate::output;
 use crate::output::escape::visible;
 use crate::output::words::plural;
-use crate::output;
 use crate::sinks::{Deliverer, Item, Pass, Settings, State, deliver};
 use crate::store::Store;
 
@@ -177,7 +177,9 @@ fn settings(global: &Global) -> anyhow::Result<Settings> {
     let Some(path) = global.config_file() else {
         return Err(Error::Usage {
             message: "no inferwatch.toml applies, and sinks are nowhere else".into(),
-            hint: Some("write one with a table `[sinks.<name>]`, or name it with `--config`".into()),
+            hint: Some(
+                "write one with a table `[sinks.<name>]`, or name it with `--config`".into(),
+            ),
         }
         .into());
     };
@@ -223,7 +225,9 @@ fn list(
             let named = named.filter(|file| file.rule.sinks.iter().any(|sink| sink == name));
             match (leading.count(), named.count()) {
                 (routes, 0) => plural(routes, "route"),
-                (routes, rules) => format!("{}, {}", plural(routes, "route"), plural(rules, "rule")),
+                (routes, rules) => {
+                    format!("{}, {}", plural(routes, "route"), plural(rules, "rule"))
+                }
             }
         }
     };
@@ -233,11 +237,16 @@ fn list(
             ("sink", texts(sinks, |sink| Some(sink.name.clone()))),
             ("kind", texts(sinks, |sink| Some(sink.kind.name().into()))),
             ("to", texts(sinks, |sink| Some(sink.kind.place()))),
-            ("told of", texts(sinks, |sink| Some(events(sink).join(", ")))),
+            (
+                "told of",
+                texts(sinks, |sink| Some(events(sink).join(", "))),
+            ),
             ("by", texts(sinks, |sink| Some(routes(&sink.name)))),
             (
                 "settings",
-                texts(&wrong, |wrong| Some(wrong.clone().unwrap_or_else(|| "ok".into()))),
+                texts(&wrong, |wrong| {
+                    Some(wrong.clone().unwrap_or_else(|| "ok".into()))
+                }),
             ),
         ])?,
         Report::Json => {
@@ -258,7 +267,11 @@ fn list(
     for remark in settings.remarks(&rules, now) {
         global.note(&remark);
     }
-    let code = if wrong.iter().any(Option::is_some) { FOUND } else { CLEAR };
+    let code = if wrong.iter().any(Option::is_some) {
+        FOUND
+    } else {
+        CLEAR
+    };
     Ok(ExitCode::from(code))
 }
 
@@ -276,7 +289,11 @@ fn test(
     let result = super::runtime(None)?.block_on(sink.test(common.now()));
     let (ok, said, answer) = match &result {
         Ok(answer) => (true, answer.status.clone(), answer.text.clone()),
-        Err(failure) => (false, failure.to_string(), failure.answer.clone().unwrap_or_default()),
+        Err(failure) => (
+            false,
+            failure.to_string(),
+            failure.answer.clone().unwrap_or_default(),
+        ),
     };
     let text = match Report::or_default(common.format) {
         Report::Json => json_text(&json!({
@@ -317,13 +334,28 @@ fn status(settings: Settings, common: &Common, global: &Global) -> anyhow::Resul
             let count = |of: fn(&State) -> usize| numbers(&states, |(_, state)| of(state) as i64);
             let error = |state: &State| Some(state.last_error.as_ref()?.1.clone());
             let mut text = draw([
-                ("sink", texts(&states, |(sink, _)| Some((*sink).to_string()))),
-                ("told", numbers(&states, |(_, state)| state.counts.sent as i64)),
+                (
+                    "sink",
+                    texts(&states, |(sink, _)| Some((*sink).to_string())),
+                ),
+                (
+                    "told",
+                    numbers(&states, |(_, state)| state.counts.sent as i64),
+                ),
                 ("to be told", count(|state| state.pending().count())),
-                ("held", count(|state| state.pending().filter(|item| item.held.is_some()).count())),
+                (
+                    "held",
+                    count(|state| state.pending().filter(|item| item.held.is_some()).count()),
+                ),
                 ("given up", count(|state| state.dead().count())),
-                ("failures", numbers(&states, |(_, state)| state.counts.failed as i64)),
-                ("last told", texts(&states, |(_, state)| time(state.last_sent))),
+                (
+                    "failures",
+                    numbers(&states, |(_, state)| state.counts.failed as i64),
+                ),
+                (
+                    "last told",
+                    texts(&states, |(_, state)| time(state.last_sent)),
+                ),
                 ("next", texts(&states, |(_, state)| time(state.next_due()))),
                 ("last error", texts(&states, |(_, state)| error(state))),
             ])?;
@@ -331,11 +363,17 @@ fn status(settings: Settings, common: &Common, global: &Global) -> anyhow::Resul
                 text.push_str("\ngiven up:\n");
                 text.push_str(&draw([
                     ("sink", texts(&dead, |(sink, _)| Some((*sink).to_string()))),
-                    ("finding", texts(&dead, |(_, item)| Some(item.finding.clone()))),
+                    (
+                        "finding",
+                        texts(&dead, |(_, item)| Some(item.finding.clone())),
+                    ),
                     ("revision", numbers(&dead, |(_, item)| item.revision)),
                     ("event", texts(&dead, |(_, item)| Some(item.event.clone()))),
                     ("rule", texts(&dead, |(_, item)| Some(item.rule.clone()))),
-                    ("attempts", numbers(&dead, |(_, item)| i64::from(item.attempts))),
+                    (
+                        "attempts",
+                        numbers(&dead, |(_, item)| i64::from(item.attempts)),
+                    ),
                     ("error", texts(&dead, |(_, item)| item.error.clone())),
                 ])?);
             }
@@ -436,7 +474,10 @@ fn deliver_once(
             global.note(&format!("sink `{}`: {failure}{answer}", pass.sink));
         }
         if pass.is_busy {
-            global.note(&format!("sink `{}`: another process is delivering", pass.sink));
+            global.note(&format!(
+                "sink `{}`: another process is delivering",
+                pass.sink
+            ));
         }
     }
     if let Some(error) = broken {

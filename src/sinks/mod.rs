@@ -109,7 +109,12 @@ impl Shared {
                     joined.include_content |= route.include_content;
                     joined.events = match (joined.events.take(), &route.events) {
                         (Some(mut events), Some(more)) => {
-                            events.extend(more.iter().filter(|event| !events.contains(event)).copied().collect::<Vec<_>>());
+                            events.extend(
+                                more.iter()
+                                    .filter(|event| !events.contains(event))
+                                    .copied()
+                                    .collect::<Vec<_>>(),
+                            );
                             Some(events)
                         }
                         // One of them leaves it to the sink.
@@ -170,8 +175,7 @@ impl Pass {
 
     /// Whether there is anything to say of it.
     pub fn is_news(&self) -> bool {
-        self.sent + self.failed + self.dead + self.dropped + self.held > 0
-            || !self.notes.is_empty()
+        self.sent + self.failed + self.dead + self.dropped + self.held > 0 || !self.notes.is_empty()
     }
 }
 
@@ -339,11 +343,19 @@ impl Settings {
             }
         }
         for sink in &self.sinks {
-            let is_named = rules.iter().any(|file| file.rule.sinks.contains(&sink.name));
+            let is_named = rules
+                .iter()
+                .any(|file| file.rule.sinks.contains(&sink.name));
             let is_routed = self.routes.is_empty()
-                || self.routes.iter().any(|route| route.sinks.contains(&sink.name));
+                || self
+                    .routes
+                    .iter()
+                    .any(|route| route.sinks.contains(&sink.name));
             if !is_named && !is_routed {
-                remarks.push(format!("no route and no rule leads to sink `{}`", sink.name));
+                remarks.push(format!(
+                    "no route and no rule leads to sink `{}`",
+                    sink.name
+                ));
             }
         }
         remarks

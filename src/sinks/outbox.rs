@@ -201,7 +201,7 @@ mod items {
 
 impl State {
     /// What is still to be told.
-    pub fn pending(&self) -> impl Iterator<Item = &Item> {
+    pub fn pending(&self) -> impl DoubleEndedIterator<Item = &Item> {
         self.items.values().filter(|item| !item.is_dead)
     }
 

@@ -110,7 +110,9 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "Secret");
         let mut scrub = Scrub::default();
         scrub.add(&secret);
-        scrub.add(&Secret("https://hooks.example/services/T0/B0/abcdefghijkl".into()));
+        scrub.add(&Secret(
+            "https://hooks.example/services/T0/B0/abcdefghijkl".into(),
+        ));
         assert_eq!(
             scrub.clean("denied: hunter2-hunter2 at /services/T0/B0/abcdefghijkl (abcdefghijkl)"),
             "denied: (secret) at /(secret) ((secret))"

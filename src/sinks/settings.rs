@@ -104,8 +104,7 @@ impl Settings {
         let read = Header::read(&block, |section| {
             section.share();
             let settings = Settings {
-                sinks: section
-                    .entries("sinks", |name, section| Sink::read(name, section, folder)),
+                sinks: section.entries("sinks", |name, section| Sink::read(name, section, folder)),
                 routes: section.tables("routes", Route::read),
                 silences: section.tables("silences", read_silence),
                 maintenance: section.tables("maintenance", read_maintenance),
@@ -228,8 +227,7 @@ fn read_matcher(section: &Section<'_, '_>) -> Option<Matcher> {
         up_to: None,
         rules: patterns(section.text_or_texts("rules")),
         tags: section.text_or_texts("tags"),
-        entity: section
-            .table("entity", |value| value.get_ref().as_str().map(Pattern::new)),
+        entity: section.table("entity", |value| value.get_ref().as_str().map(Pattern::new)),
     })
 }
 
@@ -271,15 +269,13 @@ fn read_maintenance(section: &Section<'_, '_>) -> Option<Maintenance> {
     );
     let days = match (from, until, days.is_empty(), start, lasts) {
         (Some(from), Some(until), true, None, None) if from < until => Days::Once(from, until),
-        (None, None, false, Some(start), Some(lasts)) => {
-            match Days::weekly(&days, &start, lasts) {
-                Ok(days) => days,
-                Err(message) => {
-                    section.fault_at("days", message);
-                    return None;
-                }
+        (None, None, false, Some(start), Some(lasts)) => match Days::weekly(&days, &start, lasts) {
+            Ok(days) => days,
+            Err(message) => {
+                section.fault_at("days", message);
+                return None;
             }
-        }
+        },
         _ => {
             section.fault_at(
                 "from",
@@ -355,10 +351,6 @@ pub(super) fn texts(section: &Section<'_, '_>, key: &'static str) -> BTreeMap<St
 }
 
 /// A path, from the file's folder on.
-pub(super) fn path(
-    section: &Section<'_, '_>,
-    key: &'static str,
-    folder: &Path,
-) -> Option<PathBuf> {
+pub(super) fn path(section: &Section<'_, '_>, key: &'static str, folder: &Path) -> Option<PathBuf> {
     Some(folder.join(section.text(key)?))
 }

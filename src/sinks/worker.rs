@@ -147,9 +147,7 @@ impl Worker {
             let batches = match read_file(Table::Findings, &file.path) {
                 Ok(batches) => batches,
                 // Its rows are in another by now.
-                Err(Error::Io { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound =>
-                {
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                     return Ok(None);
                 }
                 Err(error) => return Err(error),
@@ -185,10 +183,8 @@ impl Worker {
         news.sort_by(|a, b| {
             (a.evaluated_at, &a.finding, a.revision).cmp(&(b.evaluated_at, &b.finding, b.revision))
         });
-        let mut waiting: BTreeSet<String> = state
-            .pending()
-            .map(|item| item.finding.clone())
-            .collect();
+        let mut waiting: BTreeSet<String> =
+            state.pending().map(|item| item.finding.clone()).collect();
         let mut items: Vec<Item> = Vec::new();
         for mut told in news {
             let known = state.known.get(&told.finding);
@@ -236,7 +232,8 @@ impl Worker {
             return Ok(());
         }
         // Those that wait for others of their group as well; not those that failed or are held back.
-        let is_ready = |item: &&Item| item.due <= now || (item.attempts == 0 && item.held.is_none());
+        let is_ready =
+            |item: &&Item| item.due <= now || (item.attempts == 0 && item.held.is_none());
         let mut pending: Vec<Item> = state.pending().filter(is_ready).cloned().collect();
         pending.sort_by(|a, b| {
             (a.taken, &a.finding, a.revision).cmp(&(b.taken, &b.finding, b.revision))
@@ -298,10 +295,13 @@ impl Worker {
         let is_dead = failure.reason == Reason::Refused || attempts + 1 >= retry.attempts;
         let concerns_the_sink = failure.concerns_the_sink();
         let failures = self.outbox.state().failures + u32::from(concerns_the_sink);
-        let name = keys.first().map(|(finding, revision)| format!("{finding}.{revision}"));
+        let name = keys
+            .first()
+            .map(|(finding, revision)| format!("{finding}.{revision}"));
         let name = name.unwrap_or_default();
         let rest = |tries: u32| {
-            pause(retry, tries, &[&self.shared.seed, &pass.sink, &name]).max(failure.after.unwrap_or(0))
+            pause(retry, tries, &[&self.shared.seed, &pass.sink, &name])
+                .max(failure.after.unwrap_or(0))
         };
         let (next, pause) = (now + rest(attempts + 1), now + rest(failures));
         pass.failures.push(failure.clone());
@@ -341,7 +341,10 @@ impl Worker {
             by_finding.entry(&item.finding).or_default().push(item);
         }
         for (finding, items) in by_finding {
-            let known = revisions.get(finding).map(Vec::as_slice).unwrap_or_default();
+            let known = revisions
+                .get(finding)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             let was_told = state.was_told(finding);
             let latest = known.last();
             let is_open = latest.is_some_and(Told::is_open);
@@ -441,7 +444,10 @@ impl Worker {
             ids.join(", ")
         );
         for told in self.query(&condition).await? {
-            revisions.entry(told.finding.clone()).or_default().push(told);
+            revisions
+                .entry(told.finding.clone())
+                .or_default()
+                .push(told);
         }
         for known in revisions.values_mut() {
             known.sort_by_key(|told| told.revision);
@@ -608,10 +614,11 @@ fn value_of(told: &Told, name: &str) -> String {
 /// How long to wait after a number of failures: twice as long after each, of which a random half. The same seed gives
 /// the same pauses.
 fn pause(retry: Retry, failures: u32, seed: &[&String]) -> i64 {
-    let doubled = retry
-        .first
-        .0
-        .saturating_mul(1_i64.checked_shl(failures.saturating_sub(1).min(40)).unwrap_or(i64::MAX));
+    let doubled = retry.first.0.saturating_mul(
+        1_i64
+            .checked_shl(failures.saturating_sub(1).min(40))
+            .unwrap_or(i64::MAX),
+    );
     let whole = doubled.min(retry.longest.0);
     let mut hash = blake3::Hasher::new();
     for part in seed {
@@ -639,7 +646,15 @@ mod tests {
             attempts: 5,
         };
         let (seed, other) = ("7".to_string(), "8".to_string());
-        for (failures, whole) in [(1, 4), (2, 8), (3, 16), (4, 32), (5, 60), (60, 60), (4_000_000, 60)] {
+        for (failures, whole) in [
+            (1, 4),
+            (2, 8),
+            (3, 16),
+            (4, 32),
+            (5, 60),
+            (60, 60),
+            (4_000_000, 60),
+        ] {
             let pause = |seed: &String| super::pause(retry, failures, &[seed]);
             let bounds = whole * 500_000..=whole * 1_000_000;
             assert!(bounds.contains(&pause(&seed)), "{failures}");

@@ -95,18 +95,18 @@ impl Notebook {
         let Some((file_id, length)) = self.read else {
             return self.rewrite(line);
         };
-        let wrong = |path: &Path| Error::io("write", path);
+        let wrong = || Error::io("write", &self.path);
         let mut file = OpenOptions::new()
             .append(true)
             .open(&self.path)
-            .map_err(wrong(&self.path))?;
+            .map_err(wrong())?;
         // What a crash or a full disk has left of a line goes first.
-        if file.metadata().map_err(wrong(&self.path))?.len() > length {
-            file.set_len(length).map_err(wrong(&self.path))?;
+        if file.metadata().map_err(wrong())?.len() > length {
+            file.set_len(length).map_err(wrong())?;
         }
         file.write_all(&bytes)
             .and_then(|()| file.sync_data())
-            .map_err(wrong(&self.path))?;
+            .map_err(wrong())?;
         self.read = Some((file_id, length + bytes.len() as u64));
         Ok(())
     }

@@ -159,19 +159,35 @@ fn environment(told: &Told) -> Vec<(String, String)> {
     .into_iter()
     .map(|(name, value)| (format!("INFERWATCH_{name}"), value))
     .collect();
-    let columns = told.entity.iter().map(|(name, value)| ("ENTITY", name, value));
+    let columns = told
+        .entity
+        .iter()
+        .map(|(name, value)| ("ENTITY", name, value));
     let evidence = told.evidence.iter();
     let columns = columns.chain(evidence.map(|(name, value)| ("EVIDENCE", name, value)));
     for (kind, name, value) in columns {
         let name: String = name
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_uppercase()
+                } else {
+                    '_'
+                }
+            })
             .collect();
-        variables.push((format!("INFERWATCH_{kind}_{name}"), cut(&plain(value), 2000)));
+        variables.push((
+            format!("INFERWATCH_{kind}_{name}"),
+            cut(&plain(value), 2000),
+        ));
     }
     for (_, value) in &mut variables {
         *value = visible(value).into_owned();
     }
-    debug_assert!(variables.iter().all(|(name, _)| !OsStr::new(name).is_empty()));
+    debug_assert!(
+        variables
+            .iter()
+            .all(|(name, _)| !OsStr::new(name).is_empty())
+    );
     variables
 }

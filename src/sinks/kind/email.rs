@@ -141,10 +141,7 @@ impl Email {
         })
     }
 
-    fn transport(
-        &self,
-        timeout: Duration,
-    ) -> Result<AsyncSmtpTransport<Tokio1Executor>, Failure> {
+    fn transport(&self, timeout: Duration) -> Result<AsyncSmtpTransport<Tokio1Executor>, Failure> {
         let wrong = |what: String| Failure::settings(format!("TLS: {what}"));
         let parameters = || {
             let mut builder = TlsParameters::builder(self.host.clone());
@@ -223,7 +220,10 @@ fn paragraph(told: &Told) -> String {
         fact("events", count.to_string());
     }
     if let (Some(first), Some(last)) = (told.first_seen, told.last_seen) {
-        fact("seen", format!("{} to {}", time_text(first), time_text(last)));
+        fact(
+            "seen",
+            format!("{} to {}", time_text(first), time_text(last)),
+        );
     }
     for (name, value) in &told.evidence {
         if !told.entity.contains_key(name) && !OWN_COLUMNS.contains(&name.as_str()) {
@@ -236,7 +236,10 @@ fn paragraph(told: &Told) -> String {
     if !told.withheld.is_empty() {
         fact("withheld", told.withheld.join(", "));
     }
-    fact("rule", format!("{} version {}", told.rule, told.rule_version));
+    fact(
+        "rule",
+        format!("{} version {}", told.rule, told.rule_version),
+    );
     fact("finding", told.key());
     if let Some(runbook) = &told.runbook {
         fact("runbook", runbook.clone());

@@ -98,7 +98,9 @@ pub(super) fn detection_finding(told: &Told, now: i64) -> Value {
 /// ATLAS numbers a part of a technique as `AML.T0034.000`.
 fn technique(id: &str) -> Value {
     match id.rsplit_once('.') {
-        Some((technique, part)) if technique != "AML" && part.chars().all(|c| c.is_ascii_digit()) => {
+        Some((technique, part))
+            if technique != "AML" && part.chars().all(|c| c.is_ascii_digit()) =>
+        {
             json!({ "technique": { "uid": technique }, "sub_technique": { "uid": id } })
         }
         _ => json!({ "technique": { "uid": id } }),

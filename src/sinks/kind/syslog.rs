@@ -44,7 +44,7 @@ enum To {
 
 impl Syslog {
     pub(super) fn read(section: &Section<'_, '_>) -> Option<Syslog> {
-        let address = section.required("address", crate::catalog::Section::text);
+        let address = section.required("address", Section::text);
         let choices: Vec<(&'static str, usize)> = FACILITIES
             .iter()
             .enumerate()
@@ -85,9 +85,7 @@ impl Syslog {
             #[cfg(unix)]
             To::Socket(path) => send_to_socket(path, line.as_bytes()).await,
         };
-        result.map_err(|error| {
-            Failure::unreachable(format!("{}: {error}", self.place()))
-        })?;
+        result.map_err(|error| Failure::unreachable(format!("{}: {error}", self.place())))?;
         Ok(Answer::plain(format!("{} bytes sent", line.len())))
     }
 

@@ -149,3 +149,15 @@ fn signature(secret: &str, seconds: i64, body: &[u8]) -> String {
     mac.update(body);
     hex(&mac.finalize().into_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    /// By Python: `hmac.new(b"whsec-1", b"1795000000." + b'{"a":1}', hashlib.sha256).hexdigest()`.
+    #[test]
+    fn a_signature_is_that_of_time_and_body() {
+        assert_eq!(
+            super::signature("whsec-1", 1_795_000_000, b"{\"a\":1}"),
+            "9d315bc0968cf1e2c06e6c37a3ddf46adf7f834ac245e59cfab919cba5449543"
+        );
+    }
+}
