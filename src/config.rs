@@ -12,6 +12,8 @@
 //! Top-level keys are the global flags; a table holds the flags of the subcommand of that name. Since values become
 //! defaults of the parser, a flag wins over its environment variable, that over the file, the file over what is built
 //! in, and every value is checked as if it had been typed. Relative paths count from the file's folder.
+//!
+//! Some keys are no flags: what the file says of sinks is read by [`crate::sinks`], when it is needed.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,9 @@ use crate::suggest::nearest;
 
 /// The file's name, in the working folder or in the user's config folder.
 pub const FILE_NAME: &str = "inferwatch.toml";
+
+/// Keys that are read elsewhere.
+const ELSEWHERE: [&str; 4] = crate::sinks::KEYS;
 
 /// Flags that a file cannot give: they decide about the file itself, or make sense only once.
 const NOT_IN_FILE: [&str; 4] = ["config", "no-config", "help", "version"];
@@ -58,6 +63,9 @@ fn apply_text(mut command: Command, path: &Path, text: &str) -> Result<Command> 
         wrong(path, line, error.message().to_string(), None)
     })?;
     for (key, value) in table {
+        if ELSEWHERE.contains(&key.as_str()) {
+            continue;
+        }
         command = match (value, command.find_subcommand(&key).cloned()) {
             (Value::Table(section), Some(mut subcommand)) => {
                 for (flag, value) in section {
@@ -70,6 +78,7 @@ fn apply_text(mut command: Command, path: &Path, text: &str) -> Result<Command> 
                 let sections: Vec<String> = command
                     .get_subcommands()
                     .map(|subcommand| subcommand.get_name().to_string())
+                    .chain(ELSEWHERE.map(str::to_string))
                     .collect();
                 set(command, path, &key, &key, &value, &sections)?
             }
@@ -259,6 +268,16 @@ mod tests {
         assert_eq!(
             message("no-config = true").1.as_deref(),
             Some("known here: store")
+        );
+    }
+
+    #[test]
+    fn what_is_read_elsewhere_is_no_fault() {
+        let text = "store = 'x'\n[sinks.chat]\nkind = 'slack'\n[[routes]]\nsinks = ['chat']";
+        assert!(apply(text).is_ok());
+        assert_eq!(
+            message("[[route]]\nsinks = []").1.as_deref(),
+            Some("did you mean `routes`?")
         );
     }
 

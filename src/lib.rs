@@ -1,8 +1,9 @@
 //! inferwatch: an embedded SQL engine for the security and reliability of AI services.
 //!
 //! Modules in reading order: [`schema`] names every column once; [`ingest`] turns provider logs into rows; [`store`]
-//! keeps them as Delta tables, with [`keys`] for those that not everybody may read; [`session`] builds the context that queries run in; [`catalog`] reads versioned SQL
-//! files; [`detect`] evaluates rules over windows; [`retention`] lets rows go, [`erasure`] takes
+//! keeps them as Delta tables, with [`keys`] for those that not everybody may read; [`session`] builds the context that
+//! queries run in; [`catalog`] reads versioned SQL files; [`detect`] evaluates rules over windows; [`sinks`] tells what
+//! was found; [`retention`] lets rows go, [`erasure`] takes
 //! out those of one caller; [`query`] runs SQL text and explains its errors; [`suggest`]
 //! finds the name that was meant; [`output`], [`config`] and [`cli`] are what a person sees.
 
@@ -22,6 +23,7 @@ pub mod query;
 pub mod retention;
 pub mod schema;
 pub mod session;
+pub mod sinks;
 mod size;
 mod spill;
 pub mod store;

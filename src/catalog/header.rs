@@ -3,7 +3,7 @@
 //! A [`Section`] remembers which keys were asked for; those are the known ones, so that no list of names is kept
 //! beside the code that reads them. All problems of a block are collected, not only the first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -83,6 +83,8 @@ pub struct Section<'h, 'a> {
     table: &'h DeTable<'h>,
     span: Range<usize>,
     asked: RefCell<BTreeSet<&'static str>>,
+    /// Whether keys that were not asked for are somebody else's.
+    is_shared: Cell<bool>,
 }
 
 /// A value with its place.
@@ -101,11 +103,20 @@ impl<'h, 'a> Section<'h, 'a> {
             table,
             span,
             asked: RefCell::default(),
+            is_shared: Cell::new(false),
         }
+    }
+
+    /// Keys that are not asked for are read by somebody else, and no fault.
+    pub fn share(&self) {
+        self.is_shared.set(true);
     }
 
     /// Reports every key that was not asked for.
     pub fn finish(&self) {
+        if self.is_shared.get() {
+            return;
+        }
         let asked = self.asked.borrow();
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
@@ -343,8 +354,27 @@ impl<'h, 'a> Section<'h, 'a> {
             .collect()
     }
 
+    /// The tables of the list under a key, as `[[key]]` makes them: what `read` makes of each.
+    pub fn tables<T>(
+        &self,
+        key: &'static str,
+        mut read: impl FnMut(&Section<'h, 'a>) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(value) = self.get(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value.get_ref() else {
+            let what = format!("a list of tables: [[{key}]]");
+            return self.expected(key, value, &what).unwrap_or_default();
+        };
+        let items = items.iter();
+        items
+            .filter_map(|item| self.table_at(key, item, &mut read))
+            .collect()
+    }
+
     /// The entries of the table under a key, whose names are free: name and what `read` makes of the value.
-    pub(super) fn table<T>(
+    pub(crate) fn table<T>(
         &self,
         key: &'static str,
         read: impl Fn(Place<'h>) -> Option<T>,

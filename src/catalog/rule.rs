@@ -28,7 +28,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    const CHOICES: &'static [(&'static str, Severity)] = &[
+    pub(crate) const CHOICES: &'static [(&'static str, Severity)] = &[
         ("info", Severity::Info),
         ("low", Severity::Low),
         ("medium", Severity::Medium),

@@ -24,6 +24,7 @@ mod repl;
 mod retention;
 mod run;
 mod signatures;
+mod sinks;
 mod sql;
 mod status;
 mod store;
@@ -235,6 +236,15 @@ impl Global {
         )
     }
 
+    /// The config file that applies, if there is any.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        match (self.no_config, &self.config) {
+            (true, _) => None,
+            (false, Some(file)) => Some(file.clone()),
+            (false, None) => config::find(),
+        }
+    }
+
     /// Says something that is not data, unless silence was asked for.
     pub fn note(&self, text: &str) {
         if !self.quiet {
@@ -261,6 +271,7 @@ enum Command {
     Run(run::Args),
     Status(status::Args),
     Heartbeat(heartbeat::Args),
+    Sinks(sinks::Args),
     Explain(explain::Args),
     Backtest(backtest::Args),
     Coverage(coverage::Args),
@@ -296,6 +307,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Run(args) => run::run(args, &cli.global),
         Command::Status(args) => status::run(args, &cli.global),
         Command::Heartbeat(args) => heartbeat::run(args, &cli.global),
+        Command::Sinks(args) => sinks::run(args, &cli.global),
         Command::Explain(args) => explain::run(args, &cli.global),
         Command::Backtest(args) => backtest::run(args, &cli.global),
         Command::Coverage(args) => coverage::run(args, &cli.global),
@@ -316,16 +328,7 @@ fn parse(arguments: Vec<OsString>) -> anyhow::Result<Result<Cli, ExitCode>> {
         Ok(cli) => cli,
         Err(error) => return Ok(Err(told(&error))),
     };
-    let file = match &cli.global {
-        Global {
-            no_config: true, ..
-        } => None,
-        Global {
-            config: Some(file), ..
-        } => Some(file.clone()),
-        _ => config::find(),
-    };
-    let Some(file) = file else {
+    let Some(file) = cli.global.config_file() else {
         return Ok(Ok(cli));
     };
     let matches = config::apply(Cli::command(), &file)?.try_get_matches_from(arguments);

@@ -27,6 +27,15 @@ pub enum Event {
 }
 
 impl Event {
+    /// All of them.
+    pub const ALL: [Event; 5] = [
+        Event::Opened,
+        Event::Updated,
+        Event::Revised,
+        Event::Retracted,
+        Event::Resolved,
+    ];
+
     /// The word in tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -36,6 +45,11 @@ impl Event {
             Event::Retracted => "retracted",
             Event::Resolved => "resolved",
         }
+    }
+
+    /// The event of that name.
+    pub fn from_name(name: &str) -> Option<Event> {
+        Event::ALL.into_iter().find(|event| event.name() == name)
     }
 }
 

@@ -20,7 +20,7 @@ pub fn time_text(micros: i64) -> String {
 ///
 /// # Errors
 /// When a column has a type that has no scalar form.
-pub(super) fn row(batch: &RecordBatch, index: usize) -> Result<Map<String, Value>> {
+pub(crate) fn row(batch: &RecordBatch, index: usize) -> Result<Map<String, Value>> {
     let schema = batch.schema();
     let cells = schema
         .fields()

@@ -356,7 +356,7 @@ fn finding(rule: &Rule, row: &Map<String, Value>) -> Option<Finding> {
 }
 
 /// The rows of a query.
-pub(super) async fn rows(context: &SessionContext, sql: &str) -> Result<Vec<Map<String, Value>>> {
+pub(crate) async fn rows(context: &SessionContext, sql: &str) -> Result<Vec<Map<String, Value>>> {
     let batches = context.sql(sql).await?.collect().await?;
     let mut rows = Vec::new();
     for batch in &batches {

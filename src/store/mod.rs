@@ -6,6 +6,7 @@
 //!   keys/input-hash.key    secret for keyed hashes of text
 //!   keys/ring.json         keys of encrypted tables, themselves encrypted: see `keys`
 //!   locks/ pending/ spill/ see `commit` and `sort`
+//!   sinks/                 what each sink was told of findings, and what is still to be
 //!   calls/
 //!     _delta_log/          the transaction log
 //!     period=2026-11-20T10/partition_model=gpt-4o/partition_caller=alice/part-….parquet
@@ -32,6 +33,7 @@ mod info;
 mod journal;
 mod layout;
 mod log;
+mod notebook;
 mod period;
 mod provider;
 mod repair;
@@ -71,6 +73,7 @@ pub(crate) use journal::Entry;
 pub(crate) use layout::component;
 pub use layout::{Grain, Partition, Period};
 pub use log::Operation;
+pub(crate) use notebook::{Notebook, Pages};
 pub use repair::Repair;
 pub use snapshot::{FileEntry, TableSnapshot};
 pub use statistics::{Bound, ColumnStatistics};

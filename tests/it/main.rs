@@ -20,6 +20,7 @@ mod retention;
 mod rules;
 mod runners;
 mod runs;
+mod sinks;
 mod slt;
 mod sources;
 mod store;

@@ -226,6 +226,14 @@ impl Checker {
         }
     }
 
+    /// A rule's query as it is planned, parameters still open; `None` when it does not plan.
+    pub(crate) async fn open_plan(&self, file: &RuleFile) -> Option<LogicalPlan> {
+        self.register_signals(&file.rule);
+        let statement = one_select(&file.sql).ok()?;
+        let state = self.context.state();
+        state.statement_to_plan(statement).await.ok()
+    }
+
     async fn plan<'a>(
         &'a self,
         file: &'a RuleFile,
