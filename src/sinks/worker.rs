@@ -21,7 +21,6 @@ use crate::catalog::Severity;
 use crate::detect::{Event, row, rows, time_text};
 use crate::error::{Error, Result};
 use crate::schema::Table;
-use crate::store::read_file;
 
 /// As many messages go out in a pass; what is left is due at once again.
 const MOST_MESSAGES: usize = 200;
@@ -144,7 +143,7 @@ impl Worker {
         };
         let mut news = Vec::new();
         for file in files {
-            let batches = match read_file(Table::Findings, &file.path) {
+            let batches = match store.read_file(Table::Findings, &file.path) {
                 Ok(batches) => batches,
                 // Its rows are in another by now.
                 Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
