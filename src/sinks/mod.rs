@@ -59,7 +59,7 @@ use worker::Worker;
 /// How often a delivery that goes on looks for new findings.
 const POLL: Duration = Duration::from_secs(1);
 /// How long it may go on with what it is at when it is stopped.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What all sinks of a store have in common.
 struct Shared {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::content::Withheld;
-use super::failure::{Answer, Failure, Reason};
+use super::failure::{Failure, Reason};
 use super::finding::{Told, plain};
 use super::kind::Message;
 use super::matching::held;
@@ -261,7 +261,7 @@ impl Worker {
                 timeout: Duration::from_micros(self.sink().timeout.0.unsigned_abs()),
             };
             match self.sink().kind.send(&message).await {
-                Ok(Answer { .. }) => {
+                Ok(_) => {
                     broken = 0;
                     pass.sent += keys.len();
                     let severity = |told: &Told| told.severity.name().to_string();
@@ -352,8 +352,8 @@ impl Worker {
             let never_told = !was_told
                 && !waiting.contains_key(finding)
                 && items.iter().all(|item| item.attempts == 0);
-            let is_moot = (is_retracted && never_told)
-                || (never_told && items.iter().all(|item| item.is_end()));
+            let is_moot = is_retracted && never_told;
+            let mut has_begun = !never_told;
             let mut is_blocked = false;
             for item in items {
                 let told = known.iter().find(|told| told.revision == item.revision);
@@ -376,7 +376,8 @@ impl Worker {
                         now,
                     );
                     let is_held = hold.is_some() && !item.is_end();
-                    if is_moot || ((is_held || item.held.is_some()) && (was_told || !is_open)) {
+                    let is_silent = (is_held || item.held.is_some()) && (was_told || !is_open);
+                    if is_moot || is_silent || (item.is_end() && !has_begun) {
                         dropped.push(item.key());
                         continue;
                     }
@@ -395,11 +396,7 @@ impl Worker {
                     dropped.push(item.key());
                     continue;
                 };
-                told.severity_before = state
-                    .known
-                    .get(finding)
-                    .and_then(|known| Severity::from_name(known.told.as_deref()?))
-                    .filter(|before| *before != told.severity);
+                has_begun = true;
                 due.push(Due {
                     item: item.clone(),
                     told,
@@ -493,12 +490,19 @@ impl Worker {
     async fn told(&self, dues: Vec<Due>) -> Result<(Vec<Key>, Vec<Told>)> {
         let mut keys = Vec::with_capacity(dues.len());
         let mut findings = Vec::with_capacity(dues.len());
+        let known = &self.outbox.state().known;
+        let mut before: BTreeMap<String, Severity> = BTreeMap::new();
         for Due {
             item,
             mut told,
             route,
         } in dues
         {
+            let last = || Severity::from_name(known.get(&told.finding)?.told.as_deref()?);
+            told.severity_before = before
+                .insert(told.finding.clone(), told.severity)
+                .or_else(last)
+                .filter(|before| *before != told.severity);
             if !route.include_content {
                 let rule = self.shared.rule_of(&told);
                 let title = rule.map(|file| file.rule.title.as_str());
