@@ -26,7 +26,7 @@ use crate::schema::Table;
 const MOST_MESSAGES: usize = 200;
 /// As much of what is to be told is looked at in a pass.
 const MOST_ITEMS: usize = 2000;
-/// After so many answers in a row that something is wrong, others wait for the next pass.
+/// After so many answers in a row that something is wrong, the sink as a whole is left alone.
 const MOST_BROKEN: usize = 3;
 /// So often it is looked whether what is held back still is to be.
 const RECHECK: i64 = 300_000_000;
@@ -247,7 +247,7 @@ impl Worker {
             if dues.is_empty() {
                 continue;
             }
-            if count >= MOST_MESSAGES || broken >= MOST_BROKEN {
+            if count >= MOST_MESSAGES {
                 break;
             }
             let now = clock();
@@ -272,7 +272,8 @@ impl Worker {
                 Err(failure) => {
                     failed.extend(keys.iter().map(|(finding, _)| finding.clone()));
                     broken += 1;
-                    if self.failed(keys, attempts, &failure, clock(), pass)? {
+                    let is_broken = broken >= MOST_BROKEN;
+                    if self.failed(keys, attempts, &failure, is_broken, clock(), pass)? {
                         break;
                     }
                 }
@@ -287,12 +288,13 @@ impl Worker {
         keys: Vec<Key>,
         attempts: u32,
         failure: &Failure,
+        is_broken: bool,
         now: i64,
         pass: &mut Pass,
     ) -> Result<bool> {
         let retry = self.sink().retry;
         let is_dead = failure.reason == Reason::Refused || attempts + 1 >= retry.attempts;
-        let concerns_the_sink = failure.concerns_the_sink();
+        let concerns_the_sink = is_broken || failure.concerns_the_sink();
         let failures = self.outbox.state().failures + u32::from(concerns_the_sink);
         let name = keys
             .first()
