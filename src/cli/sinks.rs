@@ -18,7 +18,6 @@ use crate::output;
 use crate::output::escape::visible;
 use crate::output::words::plural;
 use crate::sinks::{Deliverer, Item, Pass, Settings, State, deliver};
-use crate::store::Store;
 
 const LONG: &str = "\
 Sinks are in inferwatch.toml, and docs/sinks.md says all about them:
@@ -195,7 +194,7 @@ async fn open(
         Some(files) => files.read()?.rules,
         None => Vec::new(),
     };
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let deliverer = Deliverer::open(&store, settings, rules, None).await;
     Ok(deliverer?)
 }

@@ -58,8 +58,10 @@ use worker::Worker;
 
 /// How often a delivery that goes on looks for new findings.
 const POLL: Duration = Duration::from_secs(1);
+/// How long it waits when the store or an outbox could not be read or written.
+const AFTER_ERROR: Duration = Duration::from_secs(30);
 /// How long it may go on with what it is at when it is stopped.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What all sinks of a store have in common.
 struct Shared {
@@ -396,13 +398,17 @@ pub async fn keep_delivering(
                     Ok(_) => {}
                     Err(error) => told(Err(error)),
                 }
-                let wait = match worker.next_due() {
-                    Some(due) => Duration::from_micros((due - clock()).max(0).unsigned_abs()),
-                    None => POLL,
+                let wait = match (worker.next_due(), &passed) {
+                    (_, Err(_)) => AFTER_ERROR,
+                    (Some(due), _) => {
+                        let wait = Duration::from_micros((due - clock()).max(0).unsigned_abs());
+                        // What is left over goes on at once, but never in a circle.
+                        wait.clamp(Duration::from_millis(50), POLL)
+                    }
+                    (None, _) => POLL,
                 };
                 tokio::select! {
-                    // What fails must not be tried without a pause.
-                    () = tokio::time::sleep(wait.clamp(Duration::from_millis(50), POLL)) => {}
+                    () = tokio::time::sleep(wait) => {}
                     _ = stop.changed() => {}
                 }
             }

@@ -91,7 +91,7 @@ impl Item {
 }
 
 /// A finding and its revision.
-pub type Key = (String, i64);
+pub(super) type Key = (String, i64);
 
 /// What a sink knows of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use super::Failure;
 
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretRef {
+pub(super) enum SecretRef {
     /// In a variable of the environment.
     Env(String),
     /// In a file, without the line end.
@@ -22,7 +22,7 @@ impl SecretRef {
     ///
     /// # Errors
     /// When it is not there, or empty.
-    pub fn read(&self) -> Result<Secret, Failure> {
+    pub(super) fn read(&self) -> Result<Secret, Failure> {
         let text = match self {
             SecretRef::Env(name) => std::env::var(name)
                 .map_err(|_| Failure::settings(format!("the variable `{name}` is not set"))),
@@ -53,11 +53,11 @@ impl fmt::Display for SecretRef {
 
 /// A secret. It has no way to be shown but [`Secret::reveal`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(super) struct Secret(String);
 
 impl Secret {
     /// The text itself, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
+    pub(super) fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -70,11 +70,11 @@ impl fmt::Debug for Secret {
 
 /// Takes secrets out of texts.
 #[derive(Debug, Default)]
-pub struct Scrub(Vec<Secret>);
+pub(super) struct Scrub(Vec<Secret>);
 
 impl Scrub {
     /// Keeps these out.
-    pub fn add(&mut self, secret: &Secret) {
+    pub(super) fn add(&mut self, secret: &Secret) {
         self.0.push(secret.clone());
         // Of an address, servers and libraries repeat the part behind the host.
         if let Ok(url) = url::Url::parse(secret.reveal()) {
@@ -89,7 +89,7 @@ impl Scrub {
     }
 
     /// The text without them.
-    pub fn clean(&self, text: &str) -> String {
+    pub(super) fn clean(&self, text: &str) -> String {
         let mut text = text.to_string();
         for Secret(secret) in &self.0 {
             if text.contains(secret.as_str()) {

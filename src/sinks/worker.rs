@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::content::Withheld;
-use super::failure::{Answer, Failure, Reason};
+use super::failure::{Failure, Reason};
 use super::finding::{Told, plain};
 use super::kind::Message;
 use super::matching::held;
@@ -21,13 +21,12 @@ use crate::catalog::Severity;
 use crate::detect::{Event, row, rows, time_text};
 use crate::error::{Error, Result};
 use crate::schema::Table;
-use crate::store::read_file;
 
 /// As many messages go out in a pass; what is left is due at once again.
 const MOST_MESSAGES: usize = 200;
 /// As much of what is to be told is looked at in a pass.
 const MOST_ITEMS: usize = 2000;
-/// After so many answers in a row that something is wrong, others wait for the next pass.
+/// After so many answers in a row that something is wrong, the sink as a whole is left alone.
 const MOST_BROKEN: usize = 3;
 /// So often it is looked whether what is held back still is to be.
 const RECHECK: i64 = 300_000_000;
@@ -144,7 +143,7 @@ impl Worker {
         };
         let mut news = Vec::new();
         for file in files {
-            let batches = match read_file(Table::Findings, &file.path) {
+            let batches = match store.read_file(Table::Findings, &file.path) {
                 Ok(batches) => batches,
                 // Its rows are in another by now.
                 Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
@@ -248,7 +247,7 @@ impl Worker {
             if dues.is_empty() {
                 continue;
             }
-            if count >= MOST_MESSAGES || broken >= MOST_BROKEN {
+            if count >= MOST_MESSAGES {
                 break;
             }
             let now = clock();
@@ -262,7 +261,7 @@ impl Worker {
                 timeout: Duration::from_micros(self.sink().timeout.0.unsigned_abs()),
             };
             match self.sink().kind.send(&message).await {
-                Ok(Answer { .. }) => {
+                Ok(_) => {
                     broken = 0;
                     pass.sent += keys.len();
                     let severity = |told: &Told| told.severity.name().to_string();
@@ -273,7 +272,8 @@ impl Worker {
                 Err(failure) => {
                     failed.extend(keys.iter().map(|(finding, _)| finding.clone()));
                     broken += 1;
-                    if self.failed(keys, attempts, &failure, clock(), pass)? {
+                    let is_broken = broken >= MOST_BROKEN;
+                    if self.failed(keys, attempts, &failure, is_broken, clock(), pass)? {
                         break;
                     }
                 }
@@ -288,12 +288,13 @@ impl Worker {
         keys: Vec<Key>,
         attempts: u32,
         failure: &Failure,
+        is_broken: bool,
         now: i64,
         pass: &mut Pass,
     ) -> Result<bool> {
         let retry = self.sink().retry;
         let is_dead = failure.reason == Reason::Refused || attempts + 1 >= retry.attempts;
-        let concerns_the_sink = failure.concerns_the_sink();
+        let concerns_the_sink = is_broken || failure.concerns_the_sink();
         let failures = self.outbox.state().failures + u32::from(concerns_the_sink);
         let name = keys
             .first()
@@ -353,8 +354,8 @@ impl Worker {
             let never_told = !was_told
                 && !waiting.contains_key(finding)
                 && items.iter().all(|item| item.attempts == 0);
-            let is_moot = (is_retracted && never_told)
-                || (never_told && items.iter().all(|item| item.is_end()));
+            let is_moot = is_retracted && never_told;
+            let mut has_begun = !never_told;
             let mut is_blocked = false;
             for item in items {
                 let told = known.iter().find(|told| told.revision == item.revision);
@@ -377,7 +378,8 @@ impl Worker {
                         now,
                     );
                     let is_held = hold.is_some() && !item.is_end();
-                    if is_moot || ((is_held || item.held.is_some()) && (was_told || !is_open)) {
+                    let is_silent = (is_held || item.held.is_some()) && (was_told || !is_open);
+                    if is_moot || is_silent || (item.is_end() && !has_begun) {
                         dropped.push(item.key());
                         continue;
                     }
@@ -396,11 +398,7 @@ impl Worker {
                     dropped.push(item.key());
                     continue;
                 };
-                told.severity_before = state
-                    .known
-                    .get(finding)
-                    .and_then(|known| Severity::from_name(known.told.as_deref()?))
-                    .filter(|before| *before != told.severity);
+                has_begun = true;
                 due.push(Due {
                     item: item.clone(),
                     told,
@@ -494,12 +492,19 @@ impl Worker {
     async fn told(&self, dues: Vec<Due>) -> Result<(Vec<Key>, Vec<Told>)> {
         let mut keys = Vec::with_capacity(dues.len());
         let mut findings = Vec::with_capacity(dues.len());
+        let known = &self.outbox.state().known;
+        let mut before: BTreeMap<String, Severity> = BTreeMap::new();
         for Due {
             item,
             mut told,
             route,
         } in dues
         {
+            let last = || Severity::from_name(known.get(&told.finding)?.told.as_deref()?);
+            told.severity_before = before
+                .insert(told.finding.clone(), told.severity)
+                .or_else(last)
+                .filter(|before| *before != told.severity);
             if !route.include_content {
                 let rule = self.shared.rule_of(&told);
                 let title = rule.map(|file| file.rule.title.as_str());

@@ -35,6 +35,12 @@ impl Command {
     pub(super) fn read(section: &Section<'_, '_>, folder: &Path) -> Option<Command> {
         let command = section.required("command", |section, key| Some(section.texts(key)))?;
         let passed = section.texts("pass_env");
+        if passed.iter().any(|name| name.starts_with("INFERWATCH_")) {
+            section.fault_at(
+                "pass_env",
+                "`INFERWATCH_…` is the finding's here, and never the program's own keys",
+            );
+        }
         let working = crate::sinks::settings::path(section, "folder", folder);
         let Some((program, arguments)) = command.split_first() else {
             section.fault_at(

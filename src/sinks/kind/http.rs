@@ -20,7 +20,7 @@ const MOST_SHOWN: usize = 500;
 
 /// Where to post to, and as whom.
 #[derive(Debug)]
-pub struct Http {
+pub(super) struct Http {
     address: Address,
     headers: BTreeMap<String, String>,
     secret_headers: BTreeMap<String, SecretRef>,
@@ -99,10 +99,7 @@ impl Http {
             ca_file,
             client: OnceLock::new(),
         };
-        if let Address::Plain(url) = &http.address
-            && !http.secrets().is_empty()
-            && in_clear(url)
-        {
+        if http.is_in_clear() && !http.secrets().is_empty() {
             section.fault_at(
                 "url",
                 "a secret would go over the network in clear: use https",
@@ -138,6 +135,11 @@ impl Http {
             secrets.push(address);
         }
         secrets
+    }
+
+    /// Whether others on the network could read what is sent.
+    pub(super) fn is_in_clear(&self) -> bool {
+        matches!(&self.address, Address::Plain(url) if in_clear(url))
     }
 
     /// Where it goes, as far as that may be shown.

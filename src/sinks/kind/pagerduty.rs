@@ -33,11 +33,14 @@ impl PagerDuty {
         if key.is_none() {
             section.fault_at("kind", "`routing_key_env` or `routing_key_file` is missing");
         }
-        let http = Http::read(section, folder, ADDRESS);
-        Some(PagerDuty {
-            http: http?,
-            key: key?,
-        })
+        let http = Http::read(section, folder, ADDRESS)?;
+        if http.is_in_clear() {
+            section.fault_at(
+                "url",
+                "the key would go over the network in clear: use https",
+            );
+        }
+        Some(PagerDuty { http, key: key? })
     }
 
     pub(super) async fn send(&self, message: &Message<'_>) -> Result<Answer, Failure> {

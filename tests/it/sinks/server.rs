@@ -126,9 +126,7 @@ impl MailServer {
         let kept = Arc::clone(&seen);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if let Some(mail) = receive(&stream, refuse) {
-                    kept.lock().expect("no panic").push(mail);
-                }
+                receive(&stream, refuse, &kept);
             }
         });
         MailServer { port, seen }
@@ -140,7 +138,8 @@ impl MailServer {
     }
 }
 
-fn receive(stream: &TcpStream, refuse: Option<&str>) -> Option<String> {
+/// Keeps the mail before it says so.
+fn receive(stream: &TcpStream, refuse: Option<&str>, kept: &Mutex<Vec<String>>) -> Option<()> {
     let mut lines = BufReader::new(stream);
     let say = |text: &str| write!(&mut &*stream, "{text}\r\n").ok();
     let mut mail = String::new();
@@ -171,11 +170,11 @@ fn receive(stream: &TcpStream, refuse: Option<&str>) -> Option<String> {
                     mail.push_str(line.strip_prefix('.').unwrap_or(line));
                     mail.push('\n');
                 }
+                kept.lock().ok()?.push(std::mem::take(&mut mail));
                 say("250 queued as 1")?;
             }
             "QUIT" => {
-                say("221 bye")?;
-                return Some(mail).filter(|mail| !mail.is_empty());
+                return say("221 bye");
             }
             _ => say("250 ok")?,
         }
