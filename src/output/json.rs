@@ -23,14 +23,14 @@ use super::escape::is_hidden;
 type Result<T> = std::result::Result<T, ArrowError>;
 
 /// Writes the rows of one batch as objects.
-pub(super) struct RowWriter<'a>(Vec<(Vec<u8>, Value<'a>)>);
+pub(crate) struct RowWriter<'a>(Vec<(Vec<u8>, Value<'a>)>);
 
 impl<'a> RowWriter<'a> {
     /// Prepares the columns of the batch.
     ///
     /// # Errors
     /// For a type that has no text form.
-    pub(super) fn new(batch: &'a RecordBatch) -> Result<RowWriter<'a>> {
+    pub(crate) fn new(batch: &'a RecordBatch) -> Result<RowWriter<'a>> {
         object(batch.schema_ref().fields(), batch.columns()).map(RowWriter)
     }
 
@@ -38,7 +38,7 @@ impl<'a> RowWriter<'a> {
     ///
     /// # Errors
     /// When a value has no text form, such as a date beyond the calendar.
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         write_members(&self.0, row, out)
     }
 }

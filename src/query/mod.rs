@@ -38,6 +38,21 @@ pub struct Engine {
     pub store: PathBuf,
     /// Values of `$name`.
     pub parameters: Parameters,
+    /// Who asks.
+    pub audience: Audience,
+}
+
+/// Who asks: it decides what a statement may do, and what an error may tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audience {
+    /// The person at this machine, whose files these are.
+    #[default]
+    Local,
+    /// Somebody over a network: may ask, and is told of nothing but what the session has.
+    Remote {
+        /// Whether plans may be shown. They name files, and thereby rows that a filter leaves out.
+        plans: bool,
+    },
 }
 
 /// A statement that was planned and allowed.
@@ -89,12 +104,20 @@ impl Engine {
             .sql_to_statement(&source.text[range.clone()], &dialect)
             .map_err(explain)?;
         let plan = state.statement_to_plan(statement).await.map_err(explain)?;
-        policy::check(&plan, &self.store)?;
+        match self.audience {
+            Audience::Local => policy::check(&plan, &self.store)?,
+            Audience::Remote { plans } => policy::check_is_question(&plan, plans)?,
+        }
         let plan = self
             .parameters
             .fill(plan, source, &range)
             .map_err(|error| match error {
-                parameters::Error::Value(failure) => failure,
+                parameters::Error::Value(failure) => match self.audience {
+                    Audience::Local => failure,
+                    Audience::Remote { .. } => {
+                        failure.with_hint("values come beside the statement")
+                    }
+                },
                 parameters::Error::Plan(error) => explain(error),
             })?;
         Ok(Planned { plan, range })

@@ -44,6 +44,7 @@ mod statistics;
 mod sweep;
 mod system;
 mod tail;
+mod tokens;
 mod verify;
 mod writer;
 
@@ -79,6 +80,7 @@ pub use snapshot::{FileEntry, TableSnapshot};
 pub use statistics::{Bound, ColumnStatistics};
 pub use sweep::{SweepOptions, SweepReport};
 pub(crate) use system::partitions_schema;
+pub use tokens::{Rights, Token};
 pub use verify::{Fault, Problem, VerifyReport};
 pub use writer::{StoreWriter, WriteOptions};
 
@@ -245,6 +247,15 @@ impl Store {
             context.register_table(name, Arc::new(table))?;
         }
         Ok(())
+    }
+
+    /// A table or system table, for who registers some of them only.
+    pub(crate) fn table_by_name(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        if let Some(table) = Table::from_name(name) {
+            return Some(self.provider(table));
+        }
+        let (_, table) = system::tables(self).find(|(known, _)| *known == name)?;
+        Some(Arc::new(table))
     }
 
     pub(crate) fn table_folder(&self, table: Table) -> PathBuf {

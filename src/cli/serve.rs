@@ -1,0 +1,279 @@
+//! `inferwatch serve`: the store over the network.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ValueHint;
+use clap::builder::FalseyValueParser;
+
+use super::pack::RuleFiles;
+use super::{CLEAR, Global};
+use crate::catalog::Span;
+use crate::error::{Error, Result};
+use crate::output::{self, escape::visible};
+use crate::serve::{Event, Limits, Options, TlsFiles, serve};
+use crate::session::SessionOptions;
+use crate::size;
+use crate::store::{Rights, Store, Token};
+
+const LONG: &str = "\
+Nothing but `/healthz` and `/readyz` answers without a token, on loopback neither: every user, container and
+browser page of a machine reaches that. `inferwatch token new` makes one. While there is none, and on a
+terminal, one for this run is printed.
+
+Examples:
+  On this machine, for this machine:
+    inferwatch serve
+    curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:7437/api/query --data 'SELECT count(*) FROM calls'
+  For others, with TLS:
+    inferwatch serve --listen 0.0.0.0:7437 --tls-cert chain.pem --tls-key key.pem --allow-host logs.example.com
+
+On standard error: one line a request (status, time, method, path, peer, token), but not with `--quiet`.
+The first line says where it listens; port 0 takes any that is free. Ctrl-C or SIGTERM stops it when what is
+being answered has been.";
+
+/// Answer over HTTP: queries, health
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = LONG)]
+pub(super) struct Args {
+    /// Address and port for HTTP
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:7437"
+    )]
+    listen: SocketAddr,
+    /// A name by which the server is called, beside addresses and `localhost`; can be given again
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_ALLOW_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    allow_host: Vec<String>,
+    /// Certificate chain for TLS, in PEM
+    #[arg(long, env = "INFERWATCH_SERVE_TLS_CERT", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, env = "INFERWATCH_SERVE_TLS_KEY", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Listen beyond this machine without TLS, as behind a proxy that has it
+    #[arg(long, env = "INFERWATCH_SERVE_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
+    #[command(flatten)]
+    files: RuleFiles,
+
+    /// Memory for all queries together; beyond it they spill to disk
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MEMORY_LIMIT",
+        value_name = "SIZE",
+        default_value = "1GiB",
+        value_parser = size::parse,
+        help_heading = "Limits"
+    )]
+    memory_limit: usize,
+    /// Threads for queries; one per processor by default
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_THREADS",
+        value_name = "N",
+        value_parser = super::sql::parse_threads,
+        help_heading = "Limits"
+    )]
+    threads: Option<usize>,
+    /// Queries at a time
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_QUERIES",
+        value_name = "N",
+        default_value_t = 8,
+        help_heading = "Limits"
+    )]
+    max_queries: usize,
+    /// How long a query may take
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_QUERY_TIME",
+        value_name = "SPAN",
+        default_value = "30s",
+        help_heading = "Limits"
+    )]
+    query_time: Span,
+    /// Most rows that a query gives
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_ROWS",
+        value_name = "N",
+        default_value_t = 100_000,
+        help_heading = "Limits"
+    )]
+    max_rows: usize,
+    /// Requests a second of one token; twice as many for a moment
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_RATE",
+        value_name = "N",
+        default_value_t = 1000,
+        help_heading = "Limits"
+    )]
+    rate: u32,
+    /// Connections at a time
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 512,
+        help_heading = "Limits"
+    )]
+    max_connections: usize,
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// When the store cannot be opened, or the address is not to be listened on.
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let store = Store::open_or_create(&global.store)?;
+    let options = options(args, global, &store)?;
+    let quiet = global.quiet;
+    let observer = Arc::new(move |event: &Event<'_>| tell(event, quiet));
+    let runtime = super::runtime(None)?;
+    runtime.block_on(serve(store, options, observer, told_to_stop()))?;
+    runtime.shutdown_background();
+    Ok(ExitCode::from(CLEAR))
+}
+
+fn options(args: &Args, global: &Global, store: &Store) -> anyhow::Result<Options> {
+    let now = chrono::Utc::now().timestamp_micros();
+    let has_token = store.tokens()?.iter().any(|token| token.is_valid_at(now));
+    let is_loopback = args.listen.ip().is_loopback();
+    if !is_loopback && !has_token {
+        return Err(Error::Usage {
+            message: format!(
+                "`{}` is reached from elsewhere, and there is no token",
+                args.listen
+            ),
+            hint: Some("make one first: `inferwatch token new NAME --all`".into()),
+        }
+        .into());
+    }
+    if !is_loopback && args.tls_cert.is_none() && !args.insecure {
+        return Err(Error::Usage {
+            message: format!(
+                "`{}` is reached from elsewhere, and there is no TLS",
+                args.listen
+            ),
+            hint: Some(
+                "give `--tls-cert` and `--tls-key`, or `--insecure` behind a proxy that has it"
+                    .into(),
+            ),
+        }
+        .into());
+    }
+    let passing_token = match has_token {
+        true => None,
+        false => passing_token(global, now)?,
+    };
+    Ok(Options {
+        listen: args.listen,
+        hosts: args.allow_host.clone(),
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(certificate, key)| TlsFiles { certificate, key }),
+        session: SessionOptions {
+            memory_limit: args.memory_limit,
+            target_partitions: args.threads,
+            spill_parent: Some(global.store.join("spill")),
+            ..SessionOptions::default()
+        },
+        limits: Limits {
+            connections: args.max_connections.max(1),
+            rate: args.rate.max(1),
+            queries: args.max_queries.max(1),
+            query_time: std::time::Duration::from_micros(args.query_time.0.unsigned_abs()),
+            rows: args.max_rows,
+            ..Limits::default()
+        },
+        rules: Arc::new(args.files.read()?),
+        passing_token,
+    })
+}
+
+/// For who tries it out: a token that is nowhere but on this screen, and ends with the process. Where nobody watches,
+/// what is printed ends in a log, and so there is none.
+fn passing_token(global: &Global, now: i64) -> Result<Option<Token>> {
+    if !std::io::stderr().is_terminal() {
+        global.note(
+            "no token yet: only health is answered; `inferwatch token new NAME --all` makes one",
+        );
+        return Ok(None);
+    }
+    let rights = Rights {
+        all: true,
+        ingest: true,
+        triage: true,
+        metrics: true,
+        ..Rights::default()
+    };
+    let (token, secret) = Token::issue("this-run", rights, now, None)?;
+    output::note(&format!(
+        "no token yet; for this run, and for all but prompts: {secret}"
+    ));
+    Ok(Some(token))
+}
+
+fn tell(event: &Event<'_>, quiet: bool) {
+    match event {
+        Event::Listening { http } => output::note(&format!("inferwatch: listening http={http}")),
+        Event::Request {
+            peer,
+            token,
+            method,
+            path,
+            status,
+            elapsed,
+            trouble,
+        } => {
+            if let Some(trouble) = trouble {
+                output::note(&format!(
+                    "inferwatch: {method} {}: {}",
+                    visible(path),
+                    visible(trouble)
+                ));
+            }
+            if !quiet {
+                let milliseconds = elapsed.as_secs_f64() * 1e3;
+                output::note(&format!(
+                    "{status} {milliseconds:.1}ms {method} {} {} {}",
+                    visible(path),
+                    peer.ip(),
+                    token.unwrap_or("-"),
+                ));
+            }
+        }
+    }
+}
+
+/// Ctrl-C, or what a service manager sends.
+async fn told_to_stop() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupted.await;
+}
