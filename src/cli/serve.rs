@@ -13,8 +13,9 @@ use super::pack::RuleFiles;
 use super::{CLEAR, Global};
 use crate::catalog::Span;
 use crate::error::{Error, Result};
+use crate::ingest::{ContentMode, Mapping, PriceList};
 use crate::output::{self, escape::visible};
-use crate::serve::{Event, Limits, Options, TlsFiles, serve};
+use crate::serve::{Event, IntakeOptions, Limits, Options, TlsFiles, serve};
 use crate::session::SessionOptions;
 use crate::size;
 use crate::store::{Rights, Store, Token};
@@ -66,6 +67,61 @@ pub(super) struct Args {
     insecure: bool,
     #[command(flatten)]
     files: RuleFiles,
+
+    /// What becomes of prompt and response text in records that are sent
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_CONTENT",
+        value_enum,
+        default_value_t,
+        help_heading = "Records"
+    )]
+    content: ContentMode,
+    /// Prices that win over the list that ships, or replace it
+    #[arg(long, env = "INFERWATCH_SERVE_PRICES", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Records")]
+    prices: Option<PathBuf>,
+    /// Where columns are found in records of no known format
+    #[arg(long, env = "INFERWATCH_SERVE_MAPPING", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Records")]
+    mapping: Option<PathBuf>,
+    /// Least time from one commit to the next; what is sent meanwhile shares one
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_COMMIT_EVERY",
+        value_name = "SPAN",
+        default_value = "100ms",
+        help_heading = "Records"
+    )]
+    commit_every: Span,
+    /// Largest request, as it is sent
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_BODY",
+        value_name = "SIZE",
+        default_value = "16MiB",
+        value_parser = size::parse,
+        help_heading = "Records"
+    )]
+    max_body: usize,
+    /// Largest request, once it is unpacked
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_UNPACKED",
+        value_name = "SIZE",
+        default_value = "32MiB",
+        value_parser = size::parse,
+        help_heading = "Records"
+    )]
+    max_unpacked: usize,
+    /// Memory for records on their way; beyond it senders are told to come again
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_INGEST_MEMORY",
+        value_name = "SIZE",
+        default_value = "256MiB",
+        value_parser = size::parse,
+        help_heading = "Records"
+    )]
+    ingest_memory: usize,
 
     /// Memory for all queries together; beyond it they spill to disk
     #[arg(
@@ -201,9 +257,28 @@ fn options(args: &Args, global: &Global, store: &Store) -> anyhow::Result<Option
             rows: args.max_rows,
             ..Limits::default()
         },
+        intake: Some(intake(args)?),
         rules: Arc::new(args.files.read()?),
         passing_token,
     })
+}
+
+fn intake(args: &Args) -> Result<IntakeOptions> {
+    let mut intake = IntakeOptions {
+        content: args.content,
+        body: args.max_body,
+        unpacked: args.max_unpacked,
+        memory: args.ingest_memory.max(4 * args.max_unpacked),
+        every: std::time::Duration::from_micros(args.commit_every.0.unsigned_abs()),
+        ..IntakeOptions::default()
+    };
+    if let Some(path) = &args.prices {
+        intake.prices = Arc::new(PriceList::with_file(path)?);
+    }
+    if let Some(path) = &args.mapping {
+        intake.mapping = Arc::new(Mapping::with_file(path)?);
+    }
+    Ok(intake)
 }
 
 /// For who tries it out: a token that is nowhere but on this screen, and ends with the process. Where nobody watches,

@@ -140,7 +140,10 @@ async fn run(
     tell: oneshot::Sender<SchemaRef>,
     send: &Parts,
 ) {
-    if let Err(problem) = try_run(server, grant, question, rows, tell, send).await {
+    let started = Instant::now();
+    let done = try_run(server, grant, question, rows, tell, send).await;
+    server.metrics().queried(done.is_ok(), started.elapsed());
+    if let Err(problem) = done {
         let _ = send.send(Err(problem)).await;
     }
 }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use serde_json::Value;
 
-use super::guard::{self, Name};
+use super::guard::{self, Name, Path};
 use super::login;
 use super::problem::Problem;
 use super::{Server, grant::Grant};
@@ -72,7 +72,7 @@ pub(crate) struct Endpoint {
 pub(super) fn router(server: &Server, endpoints: Vec<Endpoint>) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints {
-        let state = (server.clone(), endpoint.needs);
+        let state: Gate = (server.clone(), endpoint.needs, endpoint.path);
         // Not for other methods of the path: those are answered by the fallback, to who has a token.
         let guarded = endpoint.handler.layer(from_fn_with_state(state, authorize));
         router = router.route(endpoint.path, guarded);
@@ -84,15 +84,24 @@ pub(super) fn router(server: &Server, endpoints: Vec<Endpoint>) -> Router {
         .with_state(server.clone())
 }
 
+/// What stands before the handler of one endpoint.
+type Gate = (Server, Needs, &'static str);
+
 async fn authorize(
-    State((server, needs)): State<(Server, Needs)>,
-    mut request: Request,
+    State((server, needs, path)): State<Gate>,
+    request: Request,
     next: Next,
 ) -> Response {
+    let mut response = admitted(&server, needs, request, next).await;
+    response.extensions_mut().insert(Path(path));
+    response
+}
+
+async fn admitted(server: &Server, needs: Needs, mut request: Request, next: Next) -> Response {
     if needs == Needs::Nothing {
         return next.run(request).await;
     }
-    let grant = match admit(&server, needs, request.method(), request.headers()) {
+    let grant = match admit(server, needs, request.method(), request.headers()) {
         Ok(grant) => grant,
         Err(problem) => return refused(&problem, request.headers()),
     };

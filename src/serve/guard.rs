@@ -36,6 +36,10 @@ const HEADERS: [(HeaderName, &str); 6] = [
 #[derive(Debug, Clone)]
 pub(super) struct Name(pub(super) String);
 
+/// The endpoint that a request was for, carried along likewise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Path(pub(super) &'static str);
+
 /// The outermost layer.
 pub(super) async fn all(
     State(server): State<Server>,
@@ -67,12 +71,15 @@ pub(super) async fn all(
             .or_insert(HeaderValue::from_static(value));
     }
     let extensions = response.extensions();
+    let status = response.status().as_u16();
+    let endpoint = extensions.get::<Path>().map(|path| path.0);
+    server.metrics().answered(endpoint, status);
     server.tell(&Event::Request {
         peer,
         token: extensions.get::<Name>().map(|name| name.0.as_str()),
         method: method.as_str(),
         path: &path,
-        status: response.status().as_u16(),
+        status,
         elapsed: started.elapsed(),
         trouble: extensions.get::<Internal>().map(|text| text.0.as_str()),
     });

@@ -16,8 +16,10 @@ mod endpoint;
 mod grant;
 mod guard;
 mod health;
+mod intake;
 mod listen;
 mod login;
+mod metrics;
 mod problem;
 mod tables;
 mod tls;
@@ -40,8 +42,12 @@ use crate::store::{Store, Token};
 use endpoint::Endpoint;
 use grant::{Grant, Grants};
 use guard::Rates;
+use intake::Intake;
+use metrics::Metrics;
+use problem::Problem;
 use tables::Sessions;
 
+pub use intake::IntakeOptions;
 pub(crate) use tables::{is_restricted, names, opened};
 pub use tls::TlsFiles;
 
@@ -100,6 +106,8 @@ pub struct Options {
     pub session: SessionOptions,
     /// What there is at most.
     pub limits: Limits,
+    /// How records are taken in; not at all when `None`.
+    pub intake: Option<IntakeOptions>,
     /// The rules that it tells of.
     pub rules: Arc<Pack>,
     /// A token for this run only.
@@ -149,6 +157,8 @@ struct Inner {
     requests: Semaphore,
     queries: Arc<Semaphore>,
     query_threads: Handle,
+    intake: Option<Intake>,
+    metrics: Arc<Metrics>,
     observer: Observer,
     is_stopping: AtomicBool,
 }
@@ -165,6 +175,15 @@ impl Server {
 
     pub(crate) fn pack(&self) -> &Arc<Pack> {
         &self.0.options.rules
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn intake(&self) -> Result<&Intake, Problem> {
+        let none = || Problem::not_found("this server takes no records");
+        self.0.intake.as_ref().ok_or_else(none)
     }
 
     fn grants(&self) -> &Grants {
@@ -211,10 +230,16 @@ impl Server {
 
 /// Everything that is answered.
 fn endpoints() -> Vec<Endpoint> {
-    [health::endpoints(), login::endpoints(), api::endpoints()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        health::endpoints(),
+        login::endpoints(),
+        api::endpoints(),
+        intake::endpoints(),
+        metrics::endpoints(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Serves a store until `stop` is done; what is being answered then is answered to its end.
@@ -244,12 +269,18 @@ pub async fn serve(
         .enable_all()
         .build()
         .map_err(Error::io("start threads for", "queries"))?;
+    let metrics = Arc::new(Metrics::new());
     let server = Server(Arc::new(Inner {
         grants: Grants::new(store.clone(), options.passing_token.clone()),
         sessions: Sessions::new(store.clone(), &options.session)?,
         rates: Rates::new(limits.rate),
         requests: Semaphore::new(limits.requests),
         queries: Arc::new(Semaphore::new(limits.queries)),
+        intake: match &options.intake {
+            Some(intake) => Some(Intake::open(&store, intake.clone(), &metrics)?),
+            None => None,
+        },
+        metrics,
         query_threads: query_threads.handle().clone(),
         store,
         options,
@@ -276,6 +307,9 @@ pub async fn serve(
         let _ = tell_stop.send(true);
     };
     tokio::join!(accepting, stopping);
+    if let Ok(intake) = server.intake() {
+        intake.close();
+    }
     query_threads.shutdown_background();
     Ok(())
 }

@@ -42,7 +42,10 @@ pub(super) fn json_answer(value: &Value) -> Response {
 }
 
 /// Rows as objects. Columns of `nested` hold JSON, and become what it says.
-fn objects(batches: &[RecordBatch], nested: &[&str]) -> Result<Vec<Map<String, Value>>, Problem> {
+pub(super) fn objects(
+    batches: &[RecordBatch],
+    nested: &[&str],
+) -> Result<Vec<Map<String, Value>>, Problem> {
     let mut rows = Vec::new();
     for batch in batches {
         let mut text = Vec::new();
@@ -67,7 +70,7 @@ fn objects(batches: &[RecordBatch], nested: &[&str]) -> Result<Vec<Map<String, V
 }
 
 /// The parameters of a request's address.
-fn parameters(query: Option<&str>) -> Vec<(String, String)> {
+pub(super) fn parameters(query: Option<&str>) -> Vec<(String, String)> {
     url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect()
@@ -90,7 +93,7 @@ fn number(
 }
 
 /// The description of a parameter in the address.
-fn parameter(name: &str, kind: &str, description: &str) -> Value {
+pub(super) fn parameter(name: &str, kind: &str, description: &str) -> Value {
     json!({"name": name, "in": "query", "required": false, "description": description, "schema": {"type": kind}})
 }
 
