@@ -36,7 +36,7 @@ On standard error: one line a request (status, time, method, path, peer, token),
 The first line says where it listens; port 0 takes any that is free. Ctrl-C or SIGTERM stops it when what is
 being answered has been.";
 
-/// Answer over HTTP: queries, health
+/// Answer over the network: queries, records, findings; HTTP and the Postgres protocol
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = LONG)]
 pub(super) struct Args {
@@ -48,6 +48,15 @@ pub(super) struct Args {
         default_value = "127.0.0.1:7437"
     )]
     listen: SocketAddr,
+    /// Address and port for the Postgres protocol, or `none`
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_PG_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:5437",
+        value_parser = parse_postgres
+    )]
+    pg_listen: Postgres,
     /// A name by which the server is called, beside addresses and `localhost`; can be given again
     #[arg(
         long,
@@ -189,6 +198,20 @@ pub(super) struct Args {
     max_connections: usize,
 }
 
+/// Where the Postgres protocol is spoken, if it is.
+#[derive(Debug, Clone, Copy)]
+struct Postgres(Option<SocketAddr>);
+
+fn parse_postgres(text: &str) -> Result<Postgres, String> {
+    match text {
+        "none" => Ok(Postgres(None)),
+        address => match address.parse() {
+            Ok(address) => Ok(Postgres(Some(address))),
+            Err(_) => Err("expected an address with a port, as 127.0.0.1:5437, or `none`".into()),
+        },
+    }
+}
+
 /// Serves until it is told to stop.
 ///
 /// # Errors
@@ -207,23 +230,18 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
 fn options(args: &Args, global: &Global, store: &Store) -> anyhow::Result<Options> {
     let now = chrono::Utc::now().timestamp_micros();
     let has_token = store.tokens()?.iter().any(|token| token.is_valid_at(now));
-    let is_loopback = args.listen.ip().is_loopback();
-    if !is_loopback && !has_token {
+    let mut addresses = std::iter::once(args.listen).chain(args.pg_listen.0);
+    let elsewhere = addresses.find(|address| !address.ip().is_loopback());
+    if let (Some(address), false) = (elsewhere, has_token) {
         return Err(Error::Usage {
-            message: format!(
-                "`{}` is reached from elsewhere, and there is no token",
-                args.listen
-            ),
+            message: format!("`{address}` is reached from elsewhere, and there is no token"),
             hint: Some("make one first: `inferwatch token new NAME --all`".into()),
         }
         .into());
     }
-    if !is_loopback && args.tls_cert.is_none() && !args.insecure {
+    if let (Some(address), None, false) = (elsewhere, &args.tls_cert, args.insecure) {
         return Err(Error::Usage {
-            message: format!(
-                "`{}` is reached from elsewhere, and there is no TLS",
-                args.listen
-            ),
+            message: format!("`{address}` is reached from elsewhere, and there is no TLS"),
             hint: Some(
                 "give `--tls-cert` and `--tls-key`, or `--insecure` behind a proxy that has it"
                     .into(),
@@ -237,6 +255,8 @@ fn options(args: &Args, global: &Global, store: &Store) -> anyhow::Result<Option
     };
     Ok(Options {
         listen: args.listen,
+        postgres: args.pg_listen.0,
+        insecure: args.insecure,
         hosts: args.allow_host.clone(),
         tls: args
             .tls_cert
@@ -306,7 +326,11 @@ fn passing_token(global: &Global, now: i64) -> Result<Option<Token>> {
 
 fn tell(event: &Event<'_>, quiet: bool) {
     match event {
-        Event::Listening { http } => output::note(&format!("inferwatch: listening http={http}")),
+        Event::Listening { http, postgres } => {
+            let postgres = postgres.map(|address| format!(" postgres={address}"));
+            let postgres = postgres.unwrap_or_default();
+            output::note(&format!("inferwatch: listening http={http}{postgres}"));
+        }
         Event::Request {
             peer,
             token,

@@ -1,25 +1,28 @@
 //! Runs a query for a token: on threads of its own, so that a heavy one holds up no other answer, with limits on rows,
 //! time and how many there are at once.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use axum::http::StatusCode;
+use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Server;
 use super::grant::Grant;
 use super::problem::Problem;
-use crate::query::{Audience, Engine, Parameters, Source, lexer};
+use crate::query::{Audience, Engine, Parameters, Planned, Source, lexer};
 
 /// A question.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Question {
-    /// One statement.
-    pub(crate) sql: String,
+    pub(crate) statement: Statement,
+    /// Whether the catalog of Postgres is beside the tables.
+    pub(crate) is_postgres: bool,
     /// Values of `$name`.
     pub(crate) parameters: Parameters,
     /// Most rows; never more than the server's limit.
@@ -28,11 +31,26 @@ pub(crate) struct Question {
     pub(crate) time: Option<Duration>,
 }
 
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub(crate) enum Statement {
+    /// One statement.
+    Text(String),
+    /// What [`Server::prepare`] made of one, with its parameters in their places.
+    Plan(Box<LogicalPlan>),
+}
+
+impl Default for Statement {
+    fn default() -> Self {
+        Statement::Text(String::new())
+    }
+}
+
 impl Question {
     /// One without parameters.
     pub(crate) fn new(sql: impl Into<String>) -> Question {
         Question {
-            sql: sql.into(),
+            statement: Statement::Text(sql.into()),
             ..Question::default()
         }
     }
@@ -130,6 +148,42 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Plans a statement for the tables of a token, and leaves its parameters open.
+    pub(crate) async fn prepare(&self, grant: &Grant, sql: &str) -> Result<LogicalPlan, Problem> {
+        let (server, grant, text) = (self.clone(), grant.clone(), sql.to_owned());
+        let prepared = self.query_threads().spawn(async move {
+            let engine = server.engine(&grant, true).await?;
+            let range = only_statement(&text)?;
+            let source = Source {
+                name: None,
+                text: &text,
+            };
+            Ok(engine.prepare(source, &range).await?)
+        });
+        prepared.await.map_err(Problem::internal)?
+    }
+
+    async fn engine(&self, grant: &Grant, is_postgres: bool) -> Result<Engine, Problem> {
+        Ok(Engine {
+            context: self.session(grant, is_postgres).await?,
+            store: self.store().root().to_owned(),
+            parameters: Parameters::default(),
+            audience: Audience::Remote {
+                plans: grant.rights.filter.is_none(),
+            },
+        })
+    }
+}
+
+fn only_statement(text: &str) -> Result<Range<usize>, Problem> {
+    let mut statements = lexer::statements(text).0.into_iter();
+    match (statements.next(), statements.next()) {
+        (Some(range), None) => Ok(range),
+        _ => Err(Problem::bad_request("one statement at a time")),
+    }
+}
+
 type Parts = mpsc::Sender<Result<Part, Problem>>;
 
 async fn run(
@@ -156,24 +210,26 @@ async fn try_run(
     tell: oneshot::Sender<SchemaRef>,
     send: &Parts,
 ) -> Result<(), Problem> {
-    let engine = Engine {
-        context: server.session(grant).await?,
-        store: server.store().root().to_owned(),
-        parameters: question.parameters,
-        audience: Audience::Remote {
-            plans: grant.rights.filter.is_none(),
-        },
+    let mut engine = server.engine(grant, question.is_postgres).await?;
+    engine.parameters = question.parameters;
+    let (text, planned) = match question.statement {
+        Statement::Plan(plan) => (String::new(), Planned::of(*plan)),
+        Statement::Text(text) => {
+            engine.parameters.check_used(&text)?;
+            let range = only_statement(&text)?;
+            let source = Source {
+                name: None,
+                text: &text,
+            };
+            let planned = engine.plan(source, range).await?;
+            (text, planned)
+        }
     };
     let source = Source {
         name: None,
-        text: &question.sql,
+        text: &text,
     };
-    engine.parameters.check_used(&question.sql)?;
-    let mut statements = lexer::statements(&question.sql).0.into_iter();
-    let (Some(range), None) = (statements.next(), statements.next()) else {
-        return Err(Problem::bad_request("one statement at a time"));
-    };
-    let planned = engine.plan(source, range.clone()).await?;
+    let range = 0..text.len();
     // One more than is sent tells whether there are more.
     let mut stream = engine.start(planned, source, Some(rows + 1)).await?;
     if tell.send(stream.schema()).is_err() {

@@ -96,6 +96,13 @@ impl Grants {
         )
     }
 
+    /// A grant as it is now: what it was may have been revoked, or have ended.
+    pub(super) fn again(&self, known: &Grant) -> Result<Grant, Problem> {
+        let tokens = self.tokens()?;
+        let mut all = tokens.iter().chain(&self.passing);
+        grant(all.find(|token| token.id == known.id), known.by_cookie)
+    }
+
     /// Begins a browser's session: the value of its cookie.
     pub(super) fn begin(&self, grant: &Grant) -> Result<String, Problem> {
         let mut random = [0_u8; 32];

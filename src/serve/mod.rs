@@ -20,6 +20,7 @@ mod intake;
 mod listen;
 mod login;
 mod metrics;
+mod pg;
 mod problem;
 mod tables;
 mod tls;
@@ -44,6 +45,7 @@ use grant::{Grant, Grants};
 use guard::Rates;
 use intake::Intake;
 use metrics::Metrics;
+use pg::Postgres;
 use problem::Problem;
 use tables::Sessions;
 
@@ -98,6 +100,10 @@ impl Default for Limits {
 pub struct Options {
     /// Where to listen for HTTP.
     pub listen: SocketAddr,
+    /// Where to listen for the Postgres protocol; not at all when `None`.
+    pub postgres: Option<SocketAddr>,
+    /// Whether a password may come in clear text from another machine.
+    pub insecure: bool,
     /// By which names, beside addresses and `localhost`, the server is called.
     pub hosts: Vec<String>,
     /// For TLS.
@@ -119,8 +125,10 @@ pub struct Options {
 pub enum Event<'e> {
     /// Connections are taken.
     Listening {
-        /// Where.
+        /// For HTTP.
         http: SocketAddr,
+        /// For the Postgres protocol.
+        postgres: Option<SocketAddr>,
     },
     /// A request was answered.
     Request {
@@ -169,8 +177,8 @@ impl Server {
     }
 
     /// The session of a token: the tables in it are those that it opens, with the rows that it opens.
-    pub(crate) async fn session(&self, grant: &Grant) -> Result<SessionContext> {
-        self.0.sessions.of(&grant.rights).await
+    async fn session(&self, grant: &Grant, is_postgres: bool) -> Result<SessionContext> {
+        self.0.sessions.of(&grant.rights, is_postgres).await
     }
 
     pub(crate) fn pack(&self) -> &Arc<Pack> {
@@ -257,10 +265,20 @@ pub async fn serve(
         .as_ref()
         .map(|files| tls::acceptor(files, &["http/1.1"]))
         .transpose()?;
-    let listener = bind(options.listen).await?;
-    let http = listener
-        .local_addr()
-        .map_err(Error::io("listen on", options.listen.to_string()))?;
+    let pg_tls = options
+        .tls
+        .as_ref()
+        .map(|files| tls::acceptor(files, &["postgresql"]))
+        .transpose()?;
+    let (listener, http) = bind(options.listen).await?;
+    let (pg_listener, postgres) = match options.postgres {
+        None => (None, None),
+        Some(address) => {
+            let (listener, address) = bind(address).await?;
+            (Some(listener), Some(address))
+        }
+    };
+    let insecure = options.insecure;
     let limits = options.limits.clone();
     // Threads of their own: a query computes for seconds without a pause in which others could be answered.
     let query_threads = tokio::runtime::Builder::new_multi_thread()
@@ -289,7 +307,7 @@ pub async fn serve(
     }));
     let router = endpoint::router(&server, endpoints());
     let (tell_stop, told_stop) = watch::channel(false);
-    server.tell(&Event::Listening { http });
+    server.tell(&Event::Listening { http, postgres });
     let accepting = listen::accept(listener, &limits, told_stop.clone(), |stream, peer| {
         listen::http(
             stream,
@@ -300,13 +318,25 @@ pub async fn serve(
             told_stop.clone(),
         )
     });
+    let of_postgres = Postgres {
+        server: server.clone(),
+        tls: pg_tls,
+        connections: Arc::default(),
+        insecure,
+    };
+    let accepting_postgres = async {
+        let Some(listener) = pg_listener else { return };
+        let each =
+            |stream, peer| pg::connection(stream, peer, of_postgres.clone(), told_stop.clone());
+        listen::accept(listener, &limits, told_stop.clone(), each).await;
+    };
     let stopping = async {
         stop.await;
         server.0.is_stopping.store(true, Ordering::Relaxed);
         // Whoever listens for it is in this function.
         let _ = tell_stop.send(true);
     };
-    tokio::join!(accepting, stopping);
+    tokio::join!(accepting, accepting_postgres, stopping);
     if let Ok(intake) = server.intake() {
         intake.close();
     }
@@ -314,10 +344,11 @@ pub async fn serve(
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(Error::io("listen on", address.to_string()))
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let failed = || Error::io("listen on", address.to_string());
+    let listener = TcpListener::bind(address).await.map_err(failed())?;
+    let address = listener.local_addr().map_err(failed())?;
+    Ok((listener, address))
 }
 
 fn threads() -> usize {

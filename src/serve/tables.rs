@@ -12,6 +12,8 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, Volatility, col, lit};
 use datafusion::prelude::SessionContext;
+use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::setup_pg_catalog;
 
 use super::barrier::Barred;
 use crate::catalog::{register_views, rules_table, views};
@@ -56,7 +58,8 @@ pub(super) struct Sessions {
     store: Store,
     /// With functions and limits, and no table.
     base: SessionContext,
-    known: Mutex<HashMap<Rights, SessionContext>>,
+    /// With and without the catalog of Postgres.
+    known: Mutex<HashMap<(Rights, bool), SessionContext>>,
 }
 
 impl Sessions {
@@ -69,7 +72,7 @@ impl Sessions {
     }
 
     /// The session of some rights.
-    pub(super) async fn of(&self, rights: &Rights) -> Result<SessionContext> {
+    pub(super) async fn of(&self, rights: &Rights, is_postgres: bool) -> Result<SessionContext> {
         let rights = Rights {
             // They change nothing in it.
             ingest: false,
@@ -78,11 +81,18 @@ impl Sessions {
             ..rights.clone()
         };
         let known = || self.known.lock().expect("nothing in here panics");
-        if let Some(context) = known().get(&rights) {
+        let key = (rights, is_postgres);
+        if let Some(context) = known().get(&key) {
             return Ok(context.clone());
         }
-        let (context, _) = tables(&self.base, &self.store, &rights).await?;
-        known().insert(rights, context.clone());
+        let (context, _) = tables(&self.base, &self.store, &key.0).await?;
+        if is_postgres {
+            // It lists what is in the session, and nothing else.
+            let catalog = context.state().config().options().catalog.clone();
+            setup_pg_catalog(&context, &catalog.default_catalog, EmptyContextProvider)
+                .map_err(|error| Error::Query(*error))?;
+        }
+        known().insert(key, context.clone());
         Ok(context)
     }
 }

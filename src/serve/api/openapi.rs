@@ -1,7 +1,6 @@
 //! `/openapi.json`: the description of the API, made of the same list as the router.
 
 use axum::http::Method;
-use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 

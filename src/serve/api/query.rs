@@ -98,10 +98,10 @@ impl Asked {
             parameters.set(name, text);
         }
         Ok(Question {
-            sql: self.sql,
             parameters,
             rows: self.max_rows,
             time: self.timeout_ms.map(Duration::from_millis),
+            ..Question::new(self.sql)
         })
     }
 }
