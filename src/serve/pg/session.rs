@@ -52,7 +52,7 @@ pub(super) struct Session {
 }
 
 /// What is known of a connection once its password has been found to be a token.
-struct Parser {
+pub(super) struct Parser {
     server: Server,
     grant: OnceLock<Grant>,
     dialect: PostgresCompatibilityParser,
