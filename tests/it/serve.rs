@@ -71,9 +71,9 @@ impl Fixture {
                 event_id: &id,
                 source_format: "test",
                 caller: Some(caller),
-                direction: "input",
-                policy: "jailbreak",
-                action: "blocked",
+                direction: Some("input"),
+                policy: Some("jailbreak"),
+                action: Some("blocked"),
                 hour: "2026-03-02T10",
                 ..Filter::default()
             });
