@@ -44,14 +44,14 @@ impl<'a> RowWriter<'a> {
 }
 
 /// Appends a value of an array as JSON.
-pub(super) struct ValueWriter<'a>(Value<'a>);
+pub(crate) struct ValueWriter<'a>(Value<'a>);
 
 impl<'a> ValueWriter<'a> {
-    pub(super) fn new(array: &'a dyn Array) -> Result<ValueWriter<'a>> {
+    pub(crate) fn new(array: &'a dyn Array) -> Result<ValueWriter<'a>> {
         Value::new(array).map(ValueWriter)
     }
 
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         self.0.write(row, out)
     }
 }

@@ -124,6 +124,7 @@ impl Server {
                 () = send.closed() => {}
                 done = tokio::time::timeout_at(deadline.into(), work) => {
                     if done.is_err() {
+                        server.metrics().queried(false, started.elapsed());
                         // There is room, or nobody reads: then the connection ends without an end.
                         let _ = send.try_send(Err(Problem::too_slow()));
                     }

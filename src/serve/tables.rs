@@ -12,8 +12,6 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, Volatility, col, lit};
 use datafusion::prelude::SessionContext;
-use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-use datafusion_pg_catalog::setup_pg_catalog;
 
 use super::barrier::Barred;
 use crate::catalog::{register_views, rules_table, views};
@@ -87,10 +85,7 @@ impl Sessions {
         }
         let (context, _) = tables(&self.base, &self.store, &key.0).await?;
         if is_postgres {
-            // It lists what is in the session, and nothing else.
-            let catalog = context.state().config().options().catalog.clone();
-            setup_pg_catalog(&context, &catalog.default_catalog, EmptyContextProvider)
-                .map_err(|error| Error::Query(*error))?;
+            super::pg::add_catalog(&context)?;
         }
         known().insert(key, context.clone());
         Ok(context)

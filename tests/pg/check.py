@@ -3,6 +3,7 @@
 usage: check.py PROGRAM FOLDER FORMATS
 """
 
+import json
 import os
 import pathlib
 import re
@@ -76,8 +77,8 @@ def ask_psql(server, token, counted):
     said = psql(server.port, token, "SELECT count(*) FROM calls", "-At")
     check("psql counts the calls", said.stdout.strip() == counted, said.stdout + said.stderr)
     for command, wanted in [
-        (r"\dt", "calls"), (r"\d", "findings"), (r"\d calls", "event_time"), (r"\d+ filters", "policy"), (r"\l", "datafusion"),
-        (r"\dn", "public"), (r"\du", ""), (r"\dv", "calls_merged"), (r"\conninfo", "127.0.0.1"), ("SHOW server_version", "16.6"),
+        (r"\dt", "calls"), (r"\d", "findings"), (r"\d calls", "event_time"), (r"\l", "datafusion"),
+        (r"\dn", "public"), (r"\dv", "calls_merged"), (r"\conninfo", "127.0.0.1"), ("SHOW server_version", "16.6"),
         ("SET TIME ZONE 'UTC'", "SET"), ("BEGIN; SELECT 1; COMMIT", "COMMIT"), ("SELECT version()", ""),
         ("SELECT current_database(), current_schema()", "public"),
     ]:
@@ -104,9 +105,16 @@ def ask_psycopg(server, token, counted):
             rows = cursor.execute("SELECT count(*) FROM calls WHERE caller = %s", ("nobody at all",)).fetchall()
             check(f"psycopg counts with a text, binary={binary}", rows == [(0,)], rows)
             row = cursor.execute(
-                "SELECT event_time, caller, input_tokens, cost_usd, request_stream, tags FROM calls ORDER BY event_time LIMIT 1"
+                "SELECT event_time, caller, input_tokens, cost_usd, request_stream FROM calls ORDER BY event_time LIMIT 1"
             ).fetchone()
             check(f"psycopg reads a time, binary={binary}", row[0].tzinfo is not None and row[0].year >= 2024, row)
+            try:
+                row = cursor.execute("SELECT * FROM calls WHERE tags IS NOT NULL LIMIT 1").fetchone()
+                tags = row[[column.name for column in cursor.description].index("tags")]
+                check(f"psycopg reads a map as JSON, binary={binary}", isinstance(json.loads(tags), dict), tags)
+            except psycopg.Error as error:
+                check(f"psycopg reads a map as JSON, binary={binary}", False, error)
+                connection.rollback()
             row = cursor.execute("SELECT 7::int, 2.5::double, true, 'x', NULL, DATE '2026-03-02'").fetchone()
             check(f"psycopg reads values, binary={binary}", row[:5] == (7, 2.5, True, "x", None) and row[5].isoformat() == "2026-03-02", row)
         connection.rollback()

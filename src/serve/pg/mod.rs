@@ -13,6 +13,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionContext;
+use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::setup_pg_catalog;
 use futures::{SinkExt as _, StreamExt as _};
 use pgwire::api::cancel::DefaultCancelHandler;
 use pgwire::api::{
@@ -47,6 +51,15 @@ pub(super) struct Postgres {
     pub(super) connections: Arc<ConnectionManager>,
     /// Whether a password may come in clear text from another machine.
     pub(super) insecure: bool,
+}
+
+/// Puts the catalog of Postgres beside the tables of a session. It lists what is there, and nothing else.
+pub(super) fn add_catalog(context: &SessionContext) -> Result<(), DataFusionError> {
+    let catalog = context.state().config().options().catalog.clone();
+    setup_pg_catalog(context, &catalog.default_catalog, EmptyContextProvider)
+        .map_err(|error| *error)?;
+    context.register_udf(words::current_setting());
+    Ok(())
 }
 
 /// Answers one connection.

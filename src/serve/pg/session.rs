@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
 use arrow_pg::datatypes::df::deserialize_parameters;
 use arrow_pg::datatypes::{arrow_schema_to_pg_fields, into_pg_type};
 use arrow_pg::encode_recordbatch;
@@ -36,6 +38,7 @@ use super::super::problem::Problem;
 use super::super::{Event, Server};
 use super::words::{self, Word};
 use super::{Postgres, fatal};
+use crate::output;
 use crate::query::lexer;
 
 /// Drivers decide by it what they may ask.
@@ -175,20 +178,77 @@ fn of_word(word: Word, format: &Format) -> PgWireResult<Response> {
     })
 }
 
+/// Columns as Postgres has types for them: maps and what nests are JSON in text.
+fn shown(schema: &Schema) -> Schema {
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match is_plain(field.data_type()) {
+            true => Arc::clone(field),
+            false => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
+        });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+fn is_plain(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            !item.data_type().is_nested()
+        }
+        other => !other.is_nested(),
+    }
+}
+
+fn shown_rows(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    if batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .all(|field| is_plain(field.data_type()))
+    {
+        return Ok(batch);
+    }
+    let columns = batch.columns().iter().map(|column| {
+        if is_plain(column.data_type()) {
+            return Ok(Arc::clone(column));
+        }
+        let values = output::ValueWriter::new(column.as_ref())?;
+        let mut texts = StringBuilder::new();
+        let mut json = Vec::new();
+        for row in 0..column.len() {
+            json.clear();
+            values.write(row, &mut json)?;
+            match column.is_null(row) {
+                true => texts.append_null(),
+                false => texts.append_value(String::from_utf8_lossy(&json)),
+            }
+        }
+        Ok::<ArrayRef, ArrowError>(Arc::new(texts.finish()))
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new(Arc::new(shown(batch.schema_ref())), columns)
+}
+
 fn setting(name: &str) -> Schema {
     Schema::new(vec![Field::new(name, DataType::Utf8, true)])
 }
 
 /// Rows as they come.
 fn rows(answer: Answer, format: &Format) -> PgWireResult<QueryResponse> {
-    let fields = Arc::new(arrow_schema_to_pg_fields(&answer.schema, format, None)?);
+    let fields = Arc::new(arrow_schema_to_pg_fields(
+        &shown(&answer.schema),
+        format,
+        None,
+    )?);
     let of_rows = Arc::clone(&fields);
     let parts = stream::unfold(Some(answer), |answer| async move {
         let mut answer = answer?;
         match answer.next().await {
             None => Some((Err(Problem::internal("a query ended without an end")), None)),
             Some(Err(problem)) => Some((Err(problem), None)),
-            Some(Ok(Part::Rows(batch))) => Some((Ok(batch), Some(answer))),
+            Some(Ok(Part::Rows(batch))) => {
+                Some((shown_rows(batch).map_err(Problem::internal), Some(answer)))
+            }
             Some(Ok(Part::End { is_cut: false })) => None,
             // A driver takes what it gets for all there is.
             Some(Ok(Part::End { is_cut: true })) => Some((
@@ -349,8 +409,7 @@ impl QueryParser for Parser {
             }
             Prepared::Word(_) => Ok(Vec::new()),
             Prepared::Query { plan, .. } => {
-                let schema: &SchemaRef = plan.schema().inner();
-                arrow_schema_to_pg_fields(schema, &format, None)
+                arrow_schema_to_pg_fields(&shown(plan.schema().as_arrow()), &format, None)
             }
         }
     }

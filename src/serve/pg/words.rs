@@ -1,6 +1,13 @@
 //! Statements that clients send out of habit, and that change nothing here: there is one time zone, one encoding, and
 //! nothing to commit.
 
+use std::sync::Arc;
+
+use arrow::array::{AsArray as _, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+
 /// What becomes of such a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
@@ -38,6 +45,30 @@ const SETTINGS: [(&str, &str); 21] = [
     ("transaction_isolation", "read committed"),
     ("transaction_read_only", "on"),
 ];
+
+/// `current_setting(name)`: the value of a setting, or null.
+pub(super) fn current_setting() -> ScalarUDF {
+    let value = |arguments: &[ColumnarValue]| {
+        let names = ColumnarValue::values_to_arrays(arguments)?;
+        let names = cast(&names[0], &DataType::Utf8)?;
+        let value = |name: &str| {
+            let (_, value) = SETTINGS
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+            Some(*value)
+        };
+        let values = names.as_string::<i32>().iter();
+        let values: StringArray = values.map(|name| name.and_then(value)).collect();
+        Ok(ColumnarValue::Array(Arc::new(values)))
+    };
+    create_udf(
+        "current_setting",
+        vec![DataType::Utf8],
+        DataType::Utf8,
+        Volatility::Stable,
+        Arc::new(value),
+    )
+}
 
 /// What a statement is, if it is one of those.
 pub(super) fn read(statement: &str) -> Option<Word> {
