@@ -5,7 +5,7 @@
 //! queries run in; [`catalog`] reads versioned SQL files; [`detect`] evaluates rules over windows; [`sinks`] tells what
 //! was found; [`retention`] lets rows go, [`erasure`] takes
 //! out those of one caller; [`query`] runs SQL text and explains its errors; [`suggest`]
-//! finds the name that was meant; [`output`], [`config`] and [`cli`] are what a person sees.
+//! finds the name that was meant; [`serve`] answers over the network; [`output`], [`config`] and [`cli`] are what a person sees.
 
 pub mod catalog;
 pub mod cli;
@@ -22,6 +22,7 @@ mod parallel;
 pub mod query;
 pub mod retention;
 pub mod schema;
+pub mod serve;
 pub mod session;
 pub mod sinks;
 mod size;

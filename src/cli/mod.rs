@@ -23,12 +23,14 @@ mod pack;
 mod repl;
 mod retention;
 mod run;
+mod serve;
 mod signatures;
 mod sinks;
 mod sql;
 mod status;
 mod store;
 mod test;
+mod token;
 mod tune;
 mod why;
 
@@ -269,6 +271,8 @@ enum Command {
     Test(test::Args),
     Fmt(fmt::Args),
     Run(run::Args),
+    Serve(serve::Args),
+    Token(token::Args),
     Status(status::Args),
     Heartbeat(heartbeat::Args),
     Sinks(sinks::Args),
@@ -305,6 +309,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Test(args) => test::run(args, &cli.global),
         Command::Fmt(args) => fmt::run(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),
+        Command::Serve(args) => serve::run(args, &cli.global),
+        Command::Token(args) => token::run(args, &cli.global),
         Command::Status(args) => status::run(args, &cli.global),
         Command::Heartbeat(args) => heartbeat::run(args, &cli.global),
         Command::Sinks(args) => sinks::run(args, &cli.global),

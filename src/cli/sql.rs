@@ -11,7 +11,7 @@ use super::interrupt::cancellable;
 use super::{CLEAR, Global, INTERRUPTED, repl};
 use crate::catalog::{View, register_views, rules_table, views};
 use crate::output::{Format, RowSink, Target, Written, table};
-use crate::query::{Engine, Failure, Parameters, Source, lexer};
+use crate::query::{Audience, Engine, Failure, Parameters, Source, lexer};
 use crate::session::{self, SessionOptions};
 use crate::size;
 use crate::store::Store;
@@ -134,7 +134,7 @@ fn parse_parameter(text: &str) -> Result<(String, String), String> {
     Ok((name.to_string(), value.to_string()))
 }
 
-fn parse_threads(text: &str) -> Result<usize, String> {
+pub(super) fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(threads @ 1..=1024) => Ok(threads),
         _ => Err("expected a number from 1 to 1024".to_string()),
@@ -224,6 +224,7 @@ fn engine(args: &Args, global: &Global) -> anyhow::Result<Engine> {
         context,
         store: global.store.clone(),
         parameters,
+        audience: Audience::Local,
     })
 }
 

@@ -35,6 +35,7 @@ mod kong;
 mod langfuse;
 mod ledger;
 mod litellm;
+mod live;
 mod mask;
 #[cfg(test)]
 mod mutate;
@@ -64,6 +65,7 @@ use arrow::array::RecordBatch;
 pub use explain::{Explained, explain};
 pub use generic::Mapping;
 pub use ledger::{Ledger, Mark, Tier};
+pub use live::{Decoded, Decoder, TooLarge, otlp_to_json};
 pub use prices::PriceList;
 pub use source::{Listing, Source, list};
 pub use worker::Tally;

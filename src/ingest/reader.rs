@@ -126,7 +126,7 @@ fn try_read(
     }
     // Its beginning is known: once through to see how much of it is, and once more for the rest.
     let (mut first, second): (Box<dyn Read + Send>, Box<dyn Read + Send>) = match source {
-        Source::File(_) => (
+        Source::File(_) | Source::Request { .. } => (
             source::open(source, &Arc::default())?.reader,
             Box::new(reader),
         ),

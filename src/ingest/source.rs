@@ -20,6 +20,13 @@ pub enum Source {
     File(PathBuf),
     /// Standard input.
     Stdin,
+    /// What somebody has sent, and what its rows are to say of where they are from.
+    Request {
+        /// The name.
+        name: String,
+        /// All of it.
+        content: Arc<[u8]>,
+    },
 }
 
 impl Source {
@@ -28,6 +35,7 @@ impl Source {
         match self {
             Source::File(path) => path.to_string_lossy().into_owned(),
             Source::Stdin => "-".into(),
+            Source::Request { name, .. } => name.clone(),
         }
     }
 }
@@ -124,6 +132,7 @@ pub(super) fn open(source: &Source, progress: &Arc<AtomicU64>) -> io::Result<Con
             },
             false,
         ),
+        Source::Request { content: bytes, .. } => content(Cursor::new(Arc::clone(bytes)), false),
     }
 }
 

@@ -119,6 +119,11 @@ impl Worker {
         }
     }
 
+    /// The time that `quarantine` rows carry from now on.
+    pub(super) fn set_now(&mut self, now: Micros) {
+        self.maker.settings.now = now;
+    }
+
     /// Decodes a block. Nothing of it stays behind: a commit may come after any block.
     pub(super) fn process(&mut self, block: &Block) -> Output {
         match &block.pieces {

@@ -23,14 +23,14 @@ use super::escape::is_hidden;
 type Result<T> = std::result::Result<T, ArrowError>;
 
 /// Writes the rows of one batch as objects.
-pub(super) struct RowWriter<'a>(Vec<(Vec<u8>, Value<'a>)>);
+pub(crate) struct RowWriter<'a>(Vec<(Vec<u8>, Value<'a>)>);
 
 impl<'a> RowWriter<'a> {
     /// Prepares the columns of the batch.
     ///
     /// # Errors
     /// For a type that has no text form.
-    pub(super) fn new(batch: &'a RecordBatch) -> Result<RowWriter<'a>> {
+    pub(crate) fn new(batch: &'a RecordBatch) -> Result<RowWriter<'a>> {
         object(batch.schema_ref().fields(), batch.columns()).map(RowWriter)
     }
 
@@ -38,20 +38,20 @@ impl<'a> RowWriter<'a> {
     ///
     /// # Errors
     /// When a value has no text form, such as a date beyond the calendar.
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         write_members(&self.0, row, out)
     }
 }
 
 /// Appends a value of an array as JSON.
-pub(super) struct ValueWriter<'a>(Value<'a>);
+pub(crate) struct ValueWriter<'a>(Value<'a>);
 
 impl<'a> ValueWriter<'a> {
-    pub(super) fn new(array: &'a dyn Array) -> Result<ValueWriter<'a>> {
+    pub(crate) fn new(array: &'a dyn Array) -> Result<ValueWriter<'a>> {
         Value::new(array).map(ValueWriter)
     }
 
-    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         self.0.write(row, out)
     }
 }

@@ -15,6 +15,7 @@ pub mod words;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use json::{RowWriter, ValueWriter};
 pub use rows::{Format, RowSink, Target, Written};
 
 /// Set once the reader of standard output has gone.

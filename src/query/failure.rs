@@ -3,11 +3,12 @@
 use std::fmt;
 use std::ops::Range;
 
+use arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, SchemaError, Span};
 use unicode_width::UnicodeWidthStr;
 
 use super::lexer::{Kind, Token, tokens};
-use super::{Engine, Source, function_names, policy};
+use super::{Audience, Engine, Source, function_names, policy};
 use crate::output::escape::visible;
 use crate::schema::Table;
 use crate::session;
@@ -19,6 +20,8 @@ pub struct Failure {
     message: String,
     place: Option<Place>,
     hint: Option<String>,
+    /// What the asker over a network is not told.
+    internal: Option<String>,
 }
 
 /// A place in SQL text.
@@ -45,6 +48,7 @@ impl Failure {
             message: message.into(),
             place: None,
             hint: None,
+            internal: None,
         }
     }
 
@@ -60,6 +64,16 @@ impl Failure {
     pub fn at(mut self, place: Option<Place>) -> Failure {
         self.place = place;
         self
+    }
+
+    /// What is wrong, without the place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What is told to nobody over a network: then it is the engine that failed, and not the query.
+    pub fn internal(&self) -> Option<&str> {
+        self.internal.as_deref()
     }
 
     /// What to try, where that is known.
@@ -147,6 +161,13 @@ pub(super) fn explain(
     let statement = &source.text[range.clone()];
     let all = tokens(statement);
     let root = error.iter().next().unwrap_or(error).find_root();
+    if let Audience::Remote { .. } = engine.audience
+        && !is_about_the_query(root)
+    {
+        let mut failure = Failure::new("the server could not answer");
+        failure.internal = Some(root.strip_backtrace());
+        return failure;
+    }
     let (mut message, mut hint) = describe(root, engine);
     let told = error
         .diagnostic()
@@ -164,6 +185,28 @@ pub(super) fn explain(
         place: told
             .map(|bytes| Place::new(source, range.start + bytes.start..range.start + bytes.end)),
         hint,
+        internal: None,
+    }
+}
+
+/// Whether an error comes of the query and its rows, and not of files, whose names may tell of rows.
+fn is_about_the_query(root: &DataFusionError) -> bool {
+    match root {
+        DataFusionError::ArrowError(error, _) => !matches!(
+            error.as_ref(),
+            ArrowError::ExternalError(_)
+                | ArrowError::IoError(..)
+                | ArrowError::ParquetError(_)
+                | ArrowError::IpcError(_)
+        ),
+        DataFusionError::SQL(..)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Configuration(_)
+        | DataFusionError::Execution(_)
+        | DataFusionError::ResourcesExhausted(_) => true,
+        _ => false,
     }
 }
 
@@ -220,7 +263,12 @@ fn describe(root: &DataFusionError, engine: &Engine) -> (String, Option<String>)
         }
         DataFusionError::ResourcesExhausted(message) => (
             format!("not enough memory: {}", first_paragraph(message)),
-            Some("raise `--memory-limit`, or ask for fewer rows or columns".to_string()),
+            Some(match engine.audience {
+                Audience::Local => {
+                    "raise `--memory-limit`, or ask for fewer rows or columns".into()
+                }
+                Audience::Remote { .. } => "ask for fewer rows or columns".into(),
+            }),
         ),
         DataFusionError::Execution(message)
         | DataFusionError::NotImplemented(message)
@@ -244,6 +292,16 @@ fn missing_table(name: &str, engine: &Engine) -> (String, Option<String>) {
     let prefix = format!("{}.{}.", catalog.default_catalog, catalog.default_schema);
     let name = name.strip_prefix(&prefix).unwrap_or(name);
     let message = format!("table `{name}` not found");
+    if let Audience::Remote { .. } = engine.audience {
+        // The same for a table that is not there and for one that is not for this token.
+        let known = engine.table_names();
+        let hint = nearest(name, known.iter().map(String::as_str))
+            .map(|name| format!("did you mean `{name}`?"));
+        let hint = hint.or_else(|| {
+            (!known.is_empty()).then(|| format!("tables for you: {}", known.join(", ")))
+        });
+        return (message, hint);
+    }
     if policy::is_store_table(name) {
         let store = engine.store.display();
         let hint = if engine.store.is_dir() {

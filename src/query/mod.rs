@@ -38,6 +38,21 @@ pub struct Engine {
     pub store: PathBuf,
     /// Values of `$name`.
     pub parameters: Parameters,
+    /// Who asks.
+    pub audience: Audience,
+}
+
+/// Who asks: it decides what a statement may do, and what an error may tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audience {
+    /// The person at this machine, whose files these are.
+    #[default]
+    Local,
+    /// Somebody over a network: may ask, and is told of nothing but what the session has.
+    Remote {
+        /// Whether plans may be shown. They name files, and thereby rows that a filter leaves out.
+        plans: bool,
+    },
 }
 
 /// A statement that was planned and allowed.
@@ -48,6 +63,11 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// A plan that [`Engine::prepare`] gave, with its parameters in their places.
+    pub(crate) fn of(plan: LogicalPlan) -> Planned {
+        Planned { plan, range: 0..0 }
+    }
+
     /// Whether it is a query, of which a beginning may be asked for.
     pub fn is_query(&self) -> bool {
         matches!(
@@ -82,22 +102,40 @@ impl Engine {
     /// # Errors
     /// When it does not parse, names what does not exist, lacks a parameter, or would change a table of the store.
     pub async fn plan(&self, source: Source<'_>, range: Range<usize>) -> Result<Planned, Failure> {
-        let explain = |error| self.explain(error, source, &range);
+        let plan = self.prepare(source, &range).await?;
+        let plan = self
+            .parameters
+            .fill(plan, source, &range)
+            .map_err(|error| match error {
+                parameters::Error::Value(failure) => match self.audience {
+                    Audience::Local => failure,
+                    Audience::Remote { .. } => {
+                        failure.with_hint("values come beside the statement")
+                    }
+                },
+                parameters::Error::Plan(error) => self.explain(error, source, &range),
+            })?;
+        Ok(Planned { plan, range })
+    }
+
+    /// As [`Self::plan`], with the parameters open.
+    pub(crate) async fn prepare(
+        &self,
+        source: Source<'_>,
+        range: &Range<usize>,
+    ) -> Result<LogicalPlan, Failure> {
+        let explain = |error| self.explain(error, source, range);
         let state = self.context.state();
         let dialect = state.config().options().sql_parser.dialect;
         let statement = state
             .sql_to_statement(&source.text[range.clone()], &dialect)
             .map_err(explain)?;
         let plan = state.statement_to_plan(statement).await.map_err(explain)?;
-        policy::check(&plan, &self.store)?;
-        let plan = self
-            .parameters
-            .fill(plan, source, &range)
-            .map_err(|error| match error {
-                parameters::Error::Value(failure) => failure,
-                parameters::Error::Plan(error) => explain(error),
-            })?;
-        Ok(Planned { plan, range })
+        match self.audience {
+            Audience::Local => policy::check(&plan, &self.store)?,
+            Audience::Remote { plans } => policy::check_is_question(&plan, plans)?,
+        }
+        Ok(plan)
     }
 
     /// Starts it. Of a query no more than `limit` rows are asked for, which spares sorting the rest.

@@ -35,6 +35,61 @@ pub(super) fn check(plan: &LogicalPlan, store: &Path) -> Result<(), Failure> {
     refused.map_or(Ok(()), Err)
 }
 
+/// Refuses a plan that does more than ask: what is allowed is listed, so that what is new is not.
+pub(super) fn check_is_question(plan: &LogicalPlan, plans: bool) -> Result<(), Failure> {
+    let mut refused = None;
+    let visited = plan.apply_with_subqueries(|node| {
+        refused = no_question(node, plans);
+        Ok(if refused.is_some() {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
+    });
+    match (visited, refused) {
+        (_, Some(refused)) => Err(refused),
+        (Ok(_), None) => Ok(()),
+        (Err(error), None) => Err(Failure::new(error.strip_backtrace())),
+    }
+}
+
+fn no_question(plan: &LogicalPlan, plans: bool) -> Option<Failure> {
+    match plan {
+        LogicalPlan::Aggregate(_)
+        | LogicalPlan::DescribeTable(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Projection(_)
+        | LogicalPlan::RecursiveQuery(_)
+        | LogicalPlan::Repartition(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::TableScan(_)
+        | LogicalPlan::Union(_)
+        | LogicalPlan::Unnest(_)
+        | LogicalPlan::Values(_)
+        | LogicalPlan::Window(_) => None,
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) if plans => None,
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) => Some(
+            Failure::new("this token sees some of the rows, and so no plans")
+                .with_hint("a plan names files and counts of rows that are not for it"),
+        ),
+        LogicalPlan::Copy(_)
+        | LogicalPlan::Ddl(_)
+        | LogicalPlan::Dml(_)
+        | LogicalPlan::Extension(_)
+        | LogicalPlan::Statement(_) => {
+            Some(Failure::new("the server only answers questions").with_hint(
+                "`SELECT`, `WITH`, `VALUES`, `DESCRIBE`, `SHOW` and `EXPLAIN` are for you",
+            ))
+        }
+    }
+}
+
 fn refusal(plan: &LogicalPlan, store: &Path) -> Option<Failure> {
     match plan {
         LogicalPlan::Dml(statement) => owned(&statement.table_name),

@@ -36,6 +36,7 @@ mod log;
 mod notebook;
 mod period;
 mod provider;
+mod receipts;
 mod repair;
 mod rewrite;
 mod snapshot;
@@ -44,6 +45,7 @@ mod statistics;
 mod sweep;
 mod system;
 mod tail;
+mod tokens;
 mod verify;
 mod writer;
 
@@ -74,11 +76,13 @@ pub(crate) use layout::component;
 pub use layout::{Grain, Partition, Period};
 pub use log::Operation;
 pub(crate) use notebook::{Notebook, Pages};
+pub(crate) use receipts::{Receipts, Request, Seen};
 pub use repair::Repair;
 pub use snapshot::{FileEntry, TableSnapshot};
 pub use statistics::{Bound, ColumnStatistics};
 pub use sweep::{SweepOptions, SweepReport};
 pub(crate) use system::partitions_schema;
+pub use tokens::{Rights, Token};
 pub use verify::{Fault, Problem, VerifyReport};
 pub use writer::{StoreWriter, WriteOptions};
 
@@ -245,6 +249,15 @@ impl Store {
             context.register_table(name, Arc::new(table))?;
         }
         Ok(())
+    }
+
+    /// A table or system table, for who registers some of them only.
+    pub(crate) fn table_by_name(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        if let Some(table) = Table::from_name(name) {
+            return Some(self.provider(table));
+        }
+        let (_, table) = system::tables(self).find(|(known, _)| *known == name)?;
+        Some(Arc::new(table))
     }
 
     pub(crate) fn table_folder(&self, table: Table) -> PathBuf {

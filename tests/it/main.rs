@@ -21,6 +21,7 @@ mod rules;
 mod runners;
 mod runs;
 mod sinks;
+mod serve;
 mod slt;
 mod sources;
 mod store;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
-use inferwatch::query::{Engine, Failure, Parameters, Source, lexer};
+use inferwatch::query::{Audience, Engine, Failure, Parameters, Source, lexer};
 use inferwatch::session::{SessionOptions, context};
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner};
 use tokio::runtime::{Handle, Runtime};
@@ -57,6 +57,7 @@ impl Session {
                 context,
                 store: PathBuf::from("no-store"),
                 parameters: Parameters::default(),
+                audience: Audience::Local,
             },
             runtime: runtime.clone(),
         };

@@ -1,0 +1,378 @@
+//! `inferwatch serve`: the store over the network.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ValueHint;
+use clap::builder::FalseyValueParser;
+
+use super::pack::RuleFiles;
+use super::{CLEAR, Global};
+use crate::catalog::Span;
+use crate::error::{Error, Result};
+use crate::ingest::{ContentMode, Mapping, PriceList};
+use crate::output::{self, escape::visible};
+use crate::serve::{Event, IntakeOptions, Limits, Options, TlsFiles, serve};
+use crate::session::SessionOptions;
+use crate::size;
+use crate::store::{Rights, Store, Token};
+
+const LONG: &str = "\
+Nothing but `/healthz` and `/readyz` answers without a token, on loopback neither: every user, container and
+browser page of a machine reaches that. `inferwatch token new` makes one. While there is none, and on a
+terminal, one for this run is printed.
+
+Examples:
+  On this machine, for this machine:
+    inferwatch serve
+    curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:7437/api/query --data 'SELECT count(*) FROM calls'
+  For others, with TLS:
+    inferwatch serve --listen 0.0.0.0:7437 --tls-cert chain.pem --tls-key key.pem --allow-host logs.example.com
+
+On standard error: one line a request (status, time, method, path, peer, token), but not with `--quiet`.
+The first line says where it listens; port 0 takes any that is free. Ctrl-C or SIGTERM stops it when what is
+being answered has been.";
+
+/// Answer over the network: queries, records, findings; HTTP and the Postgres protocol
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = LONG)]
+pub(super) struct Args {
+    /// Address and port for HTTP
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:7437"
+    )]
+    listen: SocketAddr,
+    /// Address and port for the Postgres protocol, or `none`
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_PG_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:5437",
+        value_parser = parse_postgres
+    )]
+    pg_listen: Postgres,
+    /// A name by which the server is called, beside addresses and `localhost`; can be given again
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_ALLOW_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    allow_host: Vec<String>,
+    /// Certificate chain for TLS, in PEM
+    #[arg(long, env = "INFERWATCH_SERVE_TLS_CERT", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, env = "INFERWATCH_SERVE_TLS_KEY", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Listen beyond this machine without TLS, as behind a proxy that has it
+    #[arg(long, env = "INFERWATCH_SERVE_INSECURE", value_parser = FalseyValueParser::new())]
+    insecure: bool,
+    #[command(flatten)]
+    files: RuleFiles,
+
+    /// What becomes of prompt and response text in records that are sent
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_CONTENT",
+        value_enum,
+        default_value_t,
+        help_heading = "Records"
+    )]
+    content: ContentMode,
+    /// Prices that win over the list that ships, or replace it
+    #[arg(long, env = "INFERWATCH_SERVE_PRICES", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Records")]
+    prices: Option<PathBuf>,
+    /// Where columns are found in records of no known format
+    #[arg(long, env = "INFERWATCH_SERVE_MAPPING", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Records")]
+    mapping: Option<PathBuf>,
+    /// Least time from one commit to the next; what is sent meanwhile shares one
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_COMMIT_EVERY",
+        value_name = "SPAN",
+        default_value = "100ms",
+        help_heading = "Records"
+    )]
+    commit_every: Span,
+    /// Largest request, as it is sent
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_BODY",
+        value_name = "SIZE",
+        default_value = "16MiB",
+        value_parser = size::parse,
+        help_heading = "Records"
+    )]
+    max_body: usize,
+    /// Largest request, once it is unpacked
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_UNPACKED",
+        value_name = "SIZE",
+        default_value = "32MiB",
+        value_parser = size::parse,
+        help_heading = "Records"
+    )]
+    max_unpacked: usize,
+    /// Memory for records on their way; beyond it senders are told to come again
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_INGEST_MEMORY",
+        value_name = "SIZE",
+        default_value = "256MiB",
+        value_parser = size::parse,
+        help_heading = "Records"
+    )]
+    ingest_memory: usize,
+
+    /// Memory for all queries together; beyond it they spill to disk
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MEMORY_LIMIT",
+        value_name = "SIZE",
+        default_value = "1GiB",
+        value_parser = size::parse,
+        help_heading = "Limits"
+    )]
+    memory_limit: usize,
+    /// Threads for queries; one per processor by default
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_THREADS",
+        value_name = "N",
+        value_parser = super::sql::parse_threads,
+        help_heading = "Limits"
+    )]
+    threads: Option<usize>,
+    /// Queries at a time
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_QUERIES",
+        value_name = "N",
+        default_value_t = 8,
+        help_heading = "Limits"
+    )]
+    max_queries: usize,
+    /// How long a query may take
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_QUERY_TIME",
+        value_name = "SPAN",
+        default_value = "30s",
+        help_heading = "Limits"
+    )]
+    query_time: Span,
+    /// Most rows that a query gives
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_ROWS",
+        value_name = "N",
+        default_value_t = 100_000,
+        help_heading = "Limits"
+    )]
+    max_rows: usize,
+    /// Requests a second of one token; twice as many for a moment
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_RATE",
+        value_name = "N",
+        default_value_t = 1000,
+        help_heading = "Limits"
+    )]
+    rate: u32,
+    /// Connections at a time
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 512,
+        help_heading = "Limits"
+    )]
+    max_connections: usize,
+}
+
+/// Where the Postgres protocol is spoken, if it is.
+#[derive(Debug, Clone, Copy)]
+struct Postgres(Option<SocketAddr>);
+
+fn parse_postgres(text: &str) -> Result<Postgres, String> {
+    match text {
+        "none" => Ok(Postgres(None)),
+        address => match address.parse() {
+            Ok(address) => Ok(Postgres(Some(address))),
+            Err(_) => Err("expected an address with a port, as 127.0.0.1:5437, or `none`".into()),
+        },
+    }
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// When the store cannot be opened, or the address is not to be listened on.
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let store = Store::open_or_create(&global.store)?;
+    let options = options(args, global, &store)?;
+    let quiet = global.quiet;
+    let observer = Arc::new(move |event: &Event<'_>| tell(event, quiet));
+    let runtime = super::runtime(None)?;
+    runtime.block_on(serve(store, options, observer, told_to_stop()))?;
+    runtime.shutdown_background();
+    Ok(ExitCode::from(CLEAR))
+}
+
+fn options(args: &Args, global: &Global, store: &Store) -> anyhow::Result<Options> {
+    let now = chrono::Utc::now().timestamp_micros();
+    let has_token = store.tokens()?.iter().any(|token| token.is_valid_at(now));
+    let mut addresses = std::iter::once(args.listen).chain(args.pg_listen.0);
+    let elsewhere = addresses.find(|address| !address.ip().is_loopback());
+    if let (Some(address), false) = (elsewhere, has_token) {
+        return Err(Error::Usage {
+            message: format!("`{address}` is reached from elsewhere, and there is no token"),
+            hint: Some("make one first: `inferwatch token new NAME --all`".into()),
+        }
+        .into());
+    }
+    if let (Some(address), None, false) = (elsewhere, &args.tls_cert, args.insecure) {
+        return Err(Error::Usage {
+            message: format!("`{address}` is reached from elsewhere, and there is no TLS"),
+            hint: Some(
+                "give `--tls-cert` and `--tls-key`, or `--insecure` behind a proxy that has it"
+                    .into(),
+            ),
+        }
+        .into());
+    }
+    let passing_token = match has_token {
+        true => None,
+        false => passing_token(global, now)?,
+    };
+    Ok(Options {
+        listen: args.listen,
+        postgres: args.pg_listen.0,
+        insecure: args.insecure,
+        hosts: args.allow_host.clone(),
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(certificate, key)| TlsFiles { certificate, key }),
+        session: SessionOptions {
+            memory_limit: args.memory_limit,
+            target_partitions: args.threads,
+            spill_parent: Some(global.store.join("spill")),
+            ..SessionOptions::default()
+        },
+        limits: Limits {
+            connections: args.max_connections.max(1),
+            rate: args.rate.max(1),
+            queries: args.max_queries.max(1),
+            query_time: std::time::Duration::from_micros(args.query_time.0.unsigned_abs()),
+            rows: args.max_rows,
+            ..Limits::default()
+        },
+        intake: Some(intake(args)?),
+        rules: Arc::new(args.files.read()?),
+        passing_token,
+    })
+}
+
+fn intake(args: &Args) -> Result<IntakeOptions> {
+    let mut intake = IntakeOptions {
+        content: args.content,
+        body: args.max_body,
+        unpacked: args.max_unpacked,
+        memory: args.ingest_memory.max(4 * args.max_unpacked),
+        every: std::time::Duration::from_micros(args.commit_every.0.unsigned_abs()),
+        ..IntakeOptions::default()
+    };
+    if let Some(path) = &args.prices {
+        intake.prices = Arc::new(PriceList::with_file(path)?);
+    }
+    if let Some(path) = &args.mapping {
+        intake.mapping = Arc::new(Mapping::with_file(path)?);
+    }
+    Ok(intake)
+}
+
+/// For who tries it out: a token that is nowhere but on this screen, and ends with the process. Where nobody watches,
+/// what is printed ends in a log, and so there is none.
+fn passing_token(global: &Global, now: i64) -> Result<Option<Token>> {
+    if !std::io::stderr().is_terminal() {
+        global.note(
+            "no token yet: only health is answered; `inferwatch token new NAME --all` makes one",
+        );
+        return Ok(None);
+    }
+    let rights = Rights {
+        all: true,
+        ingest: true,
+        triage: true,
+        metrics: true,
+        ..Rights::default()
+    };
+    let (token, secret) = Token::issue("this-run", rights, now, None)?;
+    output::note(&format!(
+        "no token yet; for this run, and for all but prompts: {secret}"
+    ));
+    Ok(Some(token))
+}
+
+fn tell(event: &Event<'_>, quiet: bool) {
+    match event {
+        Event::Listening { http, postgres } => {
+            let postgres = postgres.map(|address| format!(" postgres={address}"));
+            let postgres = postgres.unwrap_or_default();
+            output::note(&format!("inferwatch: listening http={http}{postgres}"));
+        }
+        Event::Request {
+            peer,
+            token,
+            method,
+            path,
+            status,
+            elapsed,
+            trouble,
+        } => {
+            if let Some(trouble) = trouble {
+                output::note(&format!(
+                    "inferwatch: {method} {}: {}",
+                    visible(path),
+                    visible(trouble)
+                ));
+            }
+            if !quiet {
+                let milliseconds = elapsed.as_secs_f64() * 1e3;
+                output::note(&format!(
+                    "{status} {milliseconds:.1}ms {method} {} {} {}",
+                    visible(path),
+                    peer.ip(),
+                    token.unwrap_or("-"),
+                ));
+            }
+        }
+    }
+}
+
+/// Ctrl-C, or what a service manager sends.
+async fn told_to_stop() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupted.await;
+}
