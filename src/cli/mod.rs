@@ -23,6 +23,7 @@ mod pack;
 mod repl;
 mod retention;
 mod run;
+mod schedule;
 mod signatures;
 mod sinks;
 mod sql;
