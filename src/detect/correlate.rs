@@ -16,9 +16,7 @@ use super::late::Touched;
 use super::settle::same_answer;
 use super::signals::{self, Fresh, Heard, Left};
 use super::stored::{self, Progress, StoredWindow};
-use crate::catalog::{
-    Correlation, LinkedSignal, ParamValue, Required, Rule, RuleFile, SIGNALS, State,
-};
+use crate::catalog::{Correlation, LinkedSignal, ParamValue, Required, RuleFile, SIGNALS, State};
 use crate::error::Result;
 use crate::session::{self, SessionOptions};
 

@@ -185,6 +185,7 @@ impl Follower {
                     // Of two that follow one folder, the second finds in the log what the first has read.
                     exclusive: true,
                     lock_timeout: PATIENCE,
+                    min_file_rows: 1_000,
                     ..WriteOptions::default()
                 },
                 &Progress::default(),

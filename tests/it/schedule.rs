@@ -343,7 +343,7 @@ fn follow(folder: &Path) -> Settings {
                 prices: PriceList::builtin().into(),
                 mapping: Mapping::builtin().clone().into(),
             },
-            settle: Span(10 * SECOND),
+            settle: Span::minutes(10),
         }),
         ..settings(open_ended())
     }
@@ -405,11 +405,11 @@ fn a_table_waits_until_nobody_writes_to_it() {
     let whole = format!("{header}{}{}", line(1), line(2));
     std::fs::write(&file, &whole[..whole.len() - 4]).expect("written");
     assert_eq!(watched.tick(now).files, 0);
-    assert_eq!(watched.tick(now + 5 * SECOND).files, 0);
+    assert_eq!(watched.tick(now + 5 * MINUTE).files, 0);
     std::fs::write(&file, &whole).expect("written");
-    assert_eq!(watched.tick(now + 9 * SECOND).files, 0);
-    assert_eq!(watched.tick(now + 18 * SECOND).files, 0);
-    assert_eq!(watched.tick(now + 19 * SECOND).files, 1);
+    assert_eq!(watched.tick(now + 9 * MINUTE).files, 0);
+    assert_eq!(watched.tick(now + 18 * MINUTE).files, 0);
+    assert_eq!(watched.tick(now + 19 * MINUTE).files, 1);
     assert_eq!(ids(&store), ["177", "277"]);
 }
 
