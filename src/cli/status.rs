@@ -250,7 +250,9 @@ fn batch(statuses: &[RuleStatus]) -> anyhow::Result<RecordBatch> {
         )
     };
     let state = |status: &RuleStatus, name: &str| status.states.get(name).copied().unwrap_or(0);
-    let seconds = statuses.iter().map(|status| Some(status.elapsed_ms / 1e3));
+    let seconds = statuses
+        .iter()
+        .map(|status| Some(status.elapsed_ms.round() / 1e3));
     Ok(RecordBatch::try_from_iter([
         ("rule", texts(&|status| Some(status.rule_id.clone()))),
         (
@@ -278,10 +280,8 @@ fn batch(statuses: &[RuleStatus]) -> anyhow::Result<RecordBatch> {
             "last run",
             texts(&|status| {
                 let (windows, took) = (status.last_windows, status.last_ms);
-                Some(format!(
-                    "{}: {windows} in {took:.0} ms",
-                    time_text(status.last_run?)
-                ))
+                let at = time_text(status.last_run?.div_euclid(1_000_000) * 1_000_000);
+                Some(format!("{at}: {windows} in {took:.0} ms"))
             }),
         ),
         ("seconds", Arc::new(seconds.collect::<Float64Array>())),

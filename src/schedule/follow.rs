@@ -68,8 +68,8 @@ struct Seen {
 pub(super) struct Follower {
     follow: Follow,
     files: HashMap<PathBuf, Seen>,
-    /// Folders that were told of as unreadable.
-    unreadable: HashSet<PathBuf>,
+    /// What was told of as unreadable, with the folder that was followed.
+    unreadable: HashSet<(PathBuf, PathBuf)>,
     rests_until: i64,
 }
 
@@ -105,11 +105,11 @@ impl Follower {
         for folder in self.follow.folders.clone() {
             let (listing, failed) = ingest::look(&folder.path);
             is_complete &= failed.is_empty();
-            self.unreadable.retain(|path| {
-                !path.starts_with(&folder.path) || failed.iter().any(|it| it.0 == *path)
+            self.unreadable.retain(|(of, path)| {
+                *of != folder.path || failed.iter().any(|failed| failed.0 == *path)
             });
             for (path, error) in failed {
-                if self.unreadable.insert(path.clone()) {
+                if self.unreadable.insert((folder.path.clone(), path.clone())) {
                     unreadable.push((path, format!("{:#}", anyhow::Error::from(error))));
                 }
             }

@@ -158,6 +158,10 @@ pub fn spawn(
     })
 }
 
+fn to_the_second(time: i64) -> String {
+    time_text(time.div_euclid(1_000_000) * 1_000_000)
+}
+
 /// What `inferwatch status` can say of a scheduler.
 struct Note {
     presence: Presence,
@@ -174,7 +178,7 @@ impl Note {
         let note = json!({
             "pid": std::process::id(),
             "version": env!("CARGO_PKG_VERSION"),
-            "since": time_text(now),
+            "since": to_the_second(now),
             "tick_seconds": settings.tick.as_secs_f64(),
             "follows": folders,
         });
@@ -187,10 +191,11 @@ impl Note {
     }
 
     fn ticked(&mut self, now: i64, ticked: Ticked, [compaction, retention]: [Option<i64>; 2]) {
-        let at = |at: Option<i64>| at.map(|at| time_text(at.max(now)));
-        self.note["last_tick"] = time_text(now).into();
+        let at = |at: Option<i64>| at.map(|at| to_the_second(at.max(now)));
+        let now = to_the_second(now);
+        self.note["last_tick"] = now.as_str().into();
         if ticked.rules > 0 {
-            self.note["last_evaluation"] = time_text(now).into();
+            self.note["last_evaluation"] = now.into();
         }
         self.note["is_failing"] = ticked.failed.into();
         self.note["next_compaction"] = at(compaction).into();

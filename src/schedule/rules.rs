@@ -210,9 +210,20 @@ pub(super) fn due(rules: &[Standing<'_>], view: &View<'_>) -> BTreeSet<usize> {
 pub(super) struct News(BTreeMap<Table, Vec<(u64, i64)>>);
 
 impl News {
-    /// Notes that a table is at a version, with whatever may have come before.
-    pub(super) fn begin(&mut self, table: Table, version: u64) {
-        self.0.entry(table).or_default().push((version, i64::MIN));
+    /// Notes what came to a table since the rules were last evaluated, by whichever scheduler that was.
+    pub(super) fn begin(
+        &mut self,
+        store: &Store,
+        table: Table,
+        version: u64,
+        rules: &[Standing<'_>],
+    ) -> Result<()> {
+        let seen = rules.iter().filter_map(|rule| rule.seen.get(&table));
+        match seen.min() {
+            // A rule that has never run is due in any case.
+            None => Ok(()),
+            Some(seen) => self.add(store, table, *seen, version),
+        }
     }
 
     /// Notes what came to a table since a version.

@@ -209,7 +209,7 @@ impl<'p> Scheduler<'p> {
             match self.versions.get(&table).copied() {
                 Some(known) if known == version => continue,
                 Some(known) => self.news.add(&self.store, table, known, version)?,
-                None => self.news.begin(table, version),
+                None => self.news.begin(&self.store, table, version, &self.rules)?,
             }
             changed.insert(table);
             self.versions.insert(table, version);

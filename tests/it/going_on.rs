@@ -11,11 +11,11 @@ use inferwatch::store::Store;
 use tempfile::TempDir;
 
 /// Long enough for a busy machine; nothing waits for it to pass.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Rules of each kind that find something in what is made below: counts, shares, baselines, correlations.
-const RULES: &str = "token-burn,guardrail-blocks,blocks-by-category,large-outputs,denied-models,throttle-storm,\
-                     first-seen-model,denial-of-wallet,cost-spike";
+/// Rules that find something in what is made below, one that compares with a baseline, and a correlation.
+const RULES: &str =
+    "token-burn,guardrail-blocks,large-outputs,cost-spike,security-control-tampering";
 
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
@@ -110,9 +110,9 @@ fn logs(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
         "--hours",
         "12",
         "--rows",
-        "4000",
+        "600",
         "--callers",
-        "12",
+        "6",
         "--platform",
         "litellm",
     ];
@@ -125,7 +125,14 @@ fn logs(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
         .map(|entry| entry.expect("a file").into_path())
         .filter(|path| path.is_file())
         .collect();
-    files.sort();
+    // The hour is the name of the file, or of its folder.
+    files.sort_by_key(|path| {
+        let mut names = path
+            .iter()
+            .rev()
+            .map(|name| name.to_string_lossy().replace(".jsonl", ""));
+        names.find(|name| name.len() == 2)
+    });
     assert!(files.len() >= 12, "{files:?}");
     std::fs::create_dir_all(folder.join("landing")).expect("made");
     let landing = |place: usize| folder.join("landing").join(format!("{place:03}"));
