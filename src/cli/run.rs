@@ -40,6 +40,8 @@ Schedule:
   later. Any number of schedulers may run on one store, be killed and started again: no window is missed, and none is
   stored twice. `inferwatch status` says whether one is running, and how far rules and sources have come.
 
+  What is found is told to the sinks of `inferwatch.toml` meanwhile (see `inferwatch sinks`), which holds up no rule.
+
 Landing folders:
   Files are taken as `inferwatch ingest` takes them: each content once, whatever the file is called; one that has grown
   is read on from where it ended, and a last line waits for its end. A file that cannot be read is told of, and

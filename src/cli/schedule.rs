@@ -9,10 +9,12 @@ use std::time::Duration;
 use indicatif::HumanBytes;
 
 use super::compact::swept_text;
+use super::ingest::warn_of_clear_text;
 use super::run::{FindingFormat, episodes, print, summary};
 use super::{CLEAR, Global, interrupt};
 use crate::catalog::{RuleFile, Span, Tier};
 use crate::detect::RunOptions;
+use crate::error::Error;
 use crate::ingest::format::Format;
 use crate::ingest::{self, ContentMode, Mapping, PriceList, Summary};
 use crate::output::escape::visible;
@@ -22,6 +24,7 @@ use crate::schedule::{
     self, Event, Folder, Follow, Maintenance, Retention, Settings, Step, Stop, Task,
 };
 use crate::schema::Micros;
+use crate::sinks::{self, Deliverer, Running};
 use crate::store::Store;
 use crate::suggest::nearest;
 
@@ -212,10 +215,16 @@ pub(super) fn run(
     format: Option<FindingFormat>,
     global: &Global,
 ) -> anyhow::Result<ExitCode> {
-    let store = match settings.follow {
-        Some(_) => Store::open_or_create(&global.store)?,
-        None => Store::open(&global.store)?,
+    let store = match &settings.follow {
+        Some(follow) => {
+            let store = global.open_or_create_store()?;
+            warn_of_clear_text(&store, follow.options.content, global)?;
+            store
+        }
+        None => global.open_store()?,
     };
+    // Before the first evaluation: what it finds is told by sinks that are new as well.
+    let delivery = deliver(runtime, &store, rules, global)?;
     let stop = Stop::default();
     interrupt::stop_on_signals(runtime, stop.clone())?;
     global.note(&format!(
@@ -240,11 +249,63 @@ pub(super) fn run(
         }
     };
     schedule::run(runtime.handle(), &store, rules, settings, &stop, &mut tell)?;
+    if let Some(delivery) = delivery {
+        delivery.stop();
+    }
     if let Some(error) = broken {
         return Err(error);
     }
     global.note("stopped");
     Ok(ExitCode::from(CLEAR))
+}
+
+/// Delivers findings to the sinks of the config file, on a thread of its own; `None` without any.
+fn deliver(
+    runtime: &tokio::runtime::Runtime,
+    store: &Store,
+    rules: &[&RuleFile],
+    global: &Global,
+) -> anyhow::Result<Option<Running>> {
+    let Some(path) = global.config_file() else {
+        return Ok(None);
+    };
+    let settings = sinks::Settings::read(&path)?;
+    if settings.sinks.is_empty() {
+        return Ok(None);
+    }
+    let rules: Vec<RuleFile> = rules.iter().map(|file| (*file).clone()).collect();
+    let deliverer = runtime.block_on(async {
+        let mut deliverer = Deliverer::open(store, settings, rules, None).await?;
+        let now = chrono::Utc::now().timestamp_micros();
+        deliverer.begin(now).await?;
+        Ok::<_, Error>(deliverer)
+    })?;
+    let global = global.clone();
+    let running = sinks::start(deliverer, move |pass| match pass {
+        Ok(pass) => {
+            for note in &pass.notes {
+                global.note(&format!("sink `{}`: {note}", pass.sink));
+            }
+            for failure in &pass.failures {
+                global.note(&format!("sink `{}`: {failure}", pass.sink));
+            }
+            let counts = [
+                (pass.sent, "told"),
+                (pass.failed, "failed"),
+                (pass.dead, "given up"),
+            ];
+            let counts: Vec<String> = counts
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, what)| format!("{count} {what}"))
+                .collect();
+            if !counts.is_empty() {
+                global.note(&format!("sink `{}`: {}", pass.sink, counts.join(", ")));
+            }
+        }
+        Err(error) => output::note(&format!("warning: sinks: {}", chain(error))),
+    })?;
+    Ok(Some(running))
 }
 
 /// Tells a person what happens, on standard error.

@@ -12,7 +12,8 @@ use crate::store::{Store, StoreWriter, WriteOptions};
 /// committed since the last of the commits that a long run makes.
 ///
 /// # Errors
-/// When the store cannot be written, or a table that would be has a key that is not there. Sources that cannot be read are in the summary instead.
+/// When the store cannot be written, or a table that would be has a key that is not there. Sources that cannot be read
+/// are in the summary instead.
 pub fn into_store(
     store: &Store,
     sources: Vec<Source>,
