@@ -4,8 +4,9 @@
 //! keeps them as Delta tables, with [`keys`] for those that not everybody may read; [`session`] builds the context that
 //! queries run in; [`catalog`] reads versioned SQL files; [`detect`] evaluates rules over windows; [`sinks`] tells what
 //! was found; [`retention`] lets rows go, [`erasure`] takes
-//! out those of one caller; [`query`] runs SQL text and explains its errors; [`suggest`]
-//! finds the name that was meant; [`serve`] answers over the network; [`output`], [`config`] and [`cli`] are what a person sees.
+//! out those of one caller; [`schedule`] does all of that on time; [`query`] runs SQL text and explains its errors;
+//! [`suggest`] finds the name that was meant; [`serve`] answers over the network; [`output`], [`config`] and [`cli`] are
+//! what a person sees.
 
 pub mod catalog;
 pub mod cli;
@@ -21,6 +22,7 @@ pub mod output;
 mod parallel;
 pub mod query;
 pub mod retention;
+pub mod schedule;
 pub mod schema;
 pub mod serve;
 pub mod session;

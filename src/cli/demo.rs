@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let pack = Pack::embedded().into_valid().context("reading rules")?;
     let all: Vec<_> = pack.rules.iter().collect();
     let outcomes = rules::evaluate(&store, &all, Range::SinceLast)?;
-    rules::summary(global, &outcomes, started);
+    rules::summary(global, &outcomes, started.elapsed());
     let mut episodes: Vec<&Episode> = outcomes
         .iter()
         .flat_map(|outcome| &outcome.episodes)

@@ -6,20 +6,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use arrow::array::RecordBatch;
 use clap::Args as ClapArgs;
 use clap::builder::FalseyValueParser;
 
 use super::{CLEAR, FOUND, Global};
 use crate::error::{Error, Result};
 use crate::ingest::format::Format;
-use crate::ingest::{
-    self, ContentMode, Ledger, Mapping, Mark, Options, PriceList, Progress, Sink, Source, Summary,
-};
+use crate::ingest::{self, ContentMode, Mapping, Options, PriceList, Progress, Source, Summary};
 use crate::output::escape::visible;
 use crate::output::{self, bar};
 use crate::schema::{Micros, Table};
-use crate::store::{Store, StoreWriter, WriteOptions};
+use crate::store::{Store, WriteOptions};
 
 const AFTER_HELP: &str = "\
 Files are recognised by what is in them; gzip and zstd are unpacked. Content that the store has already, under
@@ -119,12 +116,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         return explain(&listing.sources, &reading);
     }
     let store = global.open_or_create_store()?;
-    if reading.content != ContentMode::Off && !store.is_encrypted(Table::Content)? {
-        global.note(
-            "warning: prompts and answers will be on disk in clear\nhint: `inferwatch keys init` encrypts table `content` \
-             from then on",
-        );
-    }
+    warn_of_clear_text(&store, reading.content, global)?;
     let summary = into_store(&store, listing, &reading, global)?;
     if args.json {
         output::data(&serde_json::to_string_pretty(&summary)?)?;
@@ -134,6 +126,24 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     } else {
         FOUND
     }))
+}
+
+/// Says that text will be readable for whoever can read the disk.
+///
+/// # Errors
+/// When the store's keys cannot be read.
+pub(super) fn warn_of_clear_text(
+    store: &Store,
+    content: ContentMode,
+    global: &Global,
+) -> Result<()> {
+    if content != ContentMode::Off && !store.is_encrypted(Table::Content)? {
+        global.note(
+            "warning: prompts and answers will be on disk in clear\nhint: `inferwatch keys init` encrypts table `content` \
+             from then on",
+        );
+    }
+    Ok(())
 }
 
 /// Ingests into a store with a progress bar, and prints the summary.
@@ -158,54 +168,24 @@ pub(super) fn into_store(
         prices: Arc::new(reading.prices.clone()),
         mapping: Arc::new(reading.mapping.clone()),
     };
-    // Not after hours of reading.
-    for table in Table::ALL {
-        let is_written = table != Table::Content || reading.content != ContentMode::Off;
-        if let Some(lock) = store.lock_on(table)?.filter(|_| is_written) {
-            return Err(lock.into());
-        }
-    }
-    // Before it is asked what the store has: what a killed run left half committed is there then.
-    let mut sink = StoreSink {
-        writer: store.writer(WriteOptions::default())?,
-    };
-    let mut ledger = Ledger::default();
-    for (id, version) in store.snapshot(Table::Calls)?.transactions() {
-        ledger.note(id, *version);
-    }
     let progress = Progress::default();
     let bar = bar::bytes(listing.bytes, &progress.bytes, global.quiet);
     let passed_over = listing.passed_over;
-    let result = ingest::ingest(listing.sources, &options, &ledger, &progress, &mut sink);
+    let write = WriteOptions::default();
+    let result = ingest::into_store(store, listing.sources, &options, write, &progress, &|| {
+        false
+    });
     drop(bar);
-    let mut summary =
-        result.with_context(|| format!("ingest into `{}`", store.root().display()))?;
+    let summary = match result {
+        Err(error @ Error::Locked { .. }) => return Err(error.into()),
+        result => result.with_context(|| format!("ingest into `{}`", store.root().display()))?,
+    };
+    let mut summary = summary.expect("nobody stops it");
     summary.passed_over = passed_over;
     if !global.quiet {
         output::note(&describe(&summary, started.elapsed().as_secs_f64()));
     }
     Ok(summary)
-}
-
-struct StoreSink {
-    writer: StoreWriter,
-}
-
-impl Sink for StoreSink {
-    fn write(&mut self, table: Table, batch: RecordBatch) -> Result<()> {
-        self.writer.write(table, batch)
-    }
-
-    fn commit(&mut self, marks: &[Mark]) -> Result<()> {
-        // Two names of one content are one source.
-        let mut transactions: Vec<(String, i64)> = marks
-            .iter()
-            .map(|mark| (mark.id.clone(), mark.length))
-            .collect();
-        transactions.sort();
-        transactions.dedup();
-        self.writer.commit(&transactions).map(drop)
-    }
 }
 
 fn describe(summary: &Summary, seconds: f64) -> String {

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 
+use anyhow::Context as _;
 use tokio::sync::oneshot;
 
 use super::INTERRUPTED;
+use crate::schedule::Stop;
 
 /// The work's result, or `None` when Ctrl-C came first; the work has then been dropped.
 ///
@@ -30,3 +32,64 @@ pub(super) async fn cancellable<T>(work: impl Future<Output = T>) -> Option<T> {
     listener.abort();
     result
 }
+
+/// Stops what goes on with the first Ctrl-C or SIGTERM, in its own time; the second ends the program.
+///
+/// # Errors
+/// When the system does not tell of signals.
+pub(super) fn stop_on_signals(runtime: &tokio::runtime::Runtime, stop: Stop) -> anyhow::Result<()> {
+    let _inside = runtime.enter();
+    let mut signals = Signals::new().context("cannot wait for signals")?;
+    runtime.spawn(async move {
+        signals.next().await;
+        stop.stop();
+        let code = signals.next().await;
+        std::process::exit(i32::from(code));
+    });
+    Ok(())
+}
+
+/// The signals that end a program, as the exit codes that shells report for them.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => INTERRUPTED,
+            _ = self.terminate.recv() => TERMINATED,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {})
+    }
+
+    async fn next(&mut self) -> u8 {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Nothing will ever be told.
+            std::future::pending::<()>().await;
+        }
+        INTERRUPTED
+    }
+}
+
+/// Stopped by SIGTERM, as shells report it.
+#[cfg(unix)]
+const TERMINATED: u8 = 143;

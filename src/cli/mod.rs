@@ -23,6 +23,7 @@ mod pack;
 mod repl;
 mod retention;
 mod run;
+mod schedule;
 mod serve;
 mod signatures;
 mod sinks;

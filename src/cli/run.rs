@@ -3,19 +3,21 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use clap::ValueEnum;
 use clap::builder::FalseyValueParser;
 
 use super::pack::{self, RuleFiles};
+use super::schedule::Going;
 use super::{CLEAR, FOUND, Global};
 use crate::catalog::{Pack, ParamValue, RuleFile, Severity, Span};
 use crate::detect::{Budget, Episode, Range, RuleOutcome, RunOptions, run as run_rules, time_text};
 use crate::error::Error;
 use crate::output::words::plural;
 use crate::output::{self, table};
+use crate::parallel::processors;
 use crate::size;
 use crate::store::Store;
 
@@ -23,6 +25,34 @@ use crate::store::Store;
 const SEVERE: u8 = 3;
 
 const LONG: &str = "\
+Examples:
+  Watch a store, and a folder that logs land in, until Ctrl-C or SIGTERM:
+    inferwatch run --follow /var/log/ai --follow /var/log/otel=otlp
+  Evaluate what has closed since the last time, and end; from cron, or to see what there is:
+    inferwatch run --once
+  The same windows as a few days ago, with another threshold, storing nothing:
+    inferwatch run --rule token-burn --param token-burn.max_tokens=100000 --from 2026-03-02 --dry-run
+
+Schedule:
+  A rule is evaluated once windows of it have closed, and at most once in its `every` when rows came late for it.
+  A store that has not changed costs a look at its log every `--tick`. Rules that are due at the same time share what
+  they read; one that is slow comes after the others, one that fails is tried again after its `every`, then later and
+  later. Any number of schedulers may run on one store, be killed and started again: no window is missed, and none is
+  stored twice. `inferwatch status` says whether one is running, and how far rules and sources have come.
+
+  What is found is told to the sinks of `inferwatch.toml` meanwhile (see `inferwatch sinks`), which holds up no rule.
+
+Landing folders:
+  Files are taken as `inferwatch ingest` takes them: each content once, whatever the file is called; one that has grown
+  is read on from where it ended, and a last line waits for its end. A file that cannot be read is told of, and
+  read again when it changes. Rules are evaluated between two passes over the folders, so that what lies there at the
+  start is all in before the first window is looked at.
+
+Maintenance:
+  When no rule is due, small files become large ones (`--compact-every`), and replaced ones are removed after a day. By
+  itself, retention only does what takes nothing away (`--retention safe`): it sums up, and says what the tiers would
+  delete. `--retention apply` has it delete, redact and empty as the tiers say, and each time is a row of `audit`.
+
 Windows:
   Windows end at multiples of a rule's `every` since 1970, so that any two machines agree on them. A window closes
   when every source of its tables has sent an event, or a heartbeat, that is later than its end by `--lateness`; one
@@ -38,31 +68,23 @@ Findings:
   window that was looked at and how it ended: fired, clear, learning, not_covered (the data says nothing either way).
 
 Exit codes:
-  0    no findings
-  1    findings
-  2    could not run, or a rule failed
-  3    a finding is at least as severe as `--fail-on`";
+  0    stopped by Ctrl-C or SIGTERM, after what was being evaluated is stored; with `--once`, no findings
+  1    with `--once`: findings
+  2    could not run; with `--once`, also: a rule failed
+  3    with `--once`: a finding is at least as severe as `--fail-on`
+  130, 143  stopped at once by a second Ctrl-C or SIGTERM";
 
-/// Evaluate rules over windows of the store, print and store what they find
+/// Evaluate rules when they are due, print and store what they find; goes on until it is stopped
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = LONG)]
 pub(super) struct Args {
-    /// Evaluate what there is, and end; the only way there is so far
+    /// Evaluate what there is, and end; a range of windows, `--dry-run` and `--explain` do so in any case
     #[arg(long, env = "INFERWATCH_RUN_ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
-    /// Only this rule; can be given again
-    #[arg(
-        long,
-        env = "INFERWATCH_RUN_RULE",
-        value_name = "ID",
-        value_delimiter = ','
-    )]
-    rule: Vec<String>,
     #[command(flatten)]
-    files: RuleFiles,
-    /// Value of a rule's parameter; can be given again
-    #[arg(long = "param", short, env = "INFERWATCH_RUN_PARAM", value_name = "RULE.NAME=VALUE", value_delimiter = None)]
-    params: Vec<String>,
+    evaluation: Evaluation,
+    #[command(flatten)]
+    going: Going,
     /// Only the window that ends at this time, or just before it
     #[arg(long, env = "INFERWATCH_RUN_AT", value_name = "TIME", value_parser = parse_time, conflicts_with_all = ["from", "to"], help_heading = "Range")]
     at: Option<i64>,
@@ -79,6 +101,48 @@ pub(super) struct Args {
     /// time by the clock
     #[arg(long, env = "INFERWATCH_RUN_CLOSED_UNTIL", value_name = "TIME", value_parser = parse_time_or_now, help_heading = "Range")]
     closed_until: Option<i64>,
+    /// Print, but store nothing
+    #[arg(long, env = "INFERWATCH_RUN_DRY", value_parser = FalseyValueParser::new(), help_heading = "Output")]
+    dry_run: bool,
+    /// Print each rule's plan, bounds and columns instead of running it
+    #[arg(long, env = "INFERWATCH_RUN_EXPLAIN", value_parser = FalseyValueParser::new(), help_heading = "Output")]
+    explain: bool,
+    /// How findings are written: a table on a terminal, else one JSON object a line
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
+    format: Option<FindingFormat>,
+    /// End with exit code 3 when a finding is at least this severe; with `--once`
+    #[arg(
+        long,
+        env = "INFERWATCH_FAIL_ON",
+        value_enum,
+        value_name = "SEVERITY",
+        help_heading = "Output"
+    )]
+    fail_on: Option<Severity>,
+}
+
+/// Which rules are evaluated, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Evaluation {
+    /// Only this rule; can be given again
+    #[arg(
+        long,
+        env = "INFERWATCH_RUN_RULE",
+        value_name = "ID",
+        value_delimiter = ','
+    )]
+    rule: Vec<String>,
+    #[command(flatten)]
+    files: RuleFiles,
+    /// Value of a rule's parameter; can be given again
+    #[arg(long = "param", short, env = "INFERWATCH_RUN_PARAM", value_name = "RULE.NAME=VALUE", value_delimiter = None)]
+    params: Vec<String>,
     /// How long after its time a row is still expected, where a rule does not say
     #[arg(
         long,
@@ -115,30 +179,6 @@ pub(super) struct Args {
         help_heading = "Range"
     )]
     max_catchup: Span,
-    /// Print, but store nothing
-    #[arg(long, env = "INFERWATCH_RUN_DRY", value_parser = FalseyValueParser::new(), help_heading = "Output")]
-    dry_run: bool,
-    /// Print each rule's plan, bounds and columns instead of running it
-    #[arg(long, env = "INFERWATCH_RUN_EXPLAIN", value_parser = FalseyValueParser::new(), help_heading = "Output")]
-    explain: bool,
-    /// How findings are written: a table on a terminal, else one JSON object a line
-    #[arg(
-        long,
-        env = "INFERWATCH_RUN_FORMAT",
-        value_enum,
-        value_name = "FORMAT",
-        help_heading = "Output"
-    )]
-    format: Option<FindingFormat>,
-    /// End with exit code 3 when a finding is at least this severe
-    #[arg(
-        long,
-        env = "INFERWATCH_FAIL_ON",
-        value_enum,
-        value_name = "SEVERITY",
-        help_heading = "Output"
-    )]
-    fail_on: Option<Severity>,
     /// Memory that one rule may hold rows in
     #[arg(long, env = "INFERWATCH_RUN_MEMORY", value_name = "SIZE", value_parser = size::parse, default_value = "512MiB", help_heading = "Resources")]
     memory: usize,
@@ -165,9 +205,54 @@ pub(super) struct Args {
     rule_memory: usize,
 }
 
+impl Evaluation {
+    /// The rules, with what their environment adds; those that are not wanted are still there to be heard of.
+    pub(super) fn pack(&self) -> anyhow::Result<Pack> {
+        self.files.read()
+    }
+
+    /// Those of a pack that are to be evaluated.
+    pub(super) fn rules<'p>(&self, pack: &'p Pack) -> anyhow::Result<Vec<&'p RuleFile>> {
+        selected(pack, &self.rule)
+    }
+
+    /// Rules to evaluate at a time.
+    pub(super) fn threads(&self) -> Option<usize> {
+        self.threads
+    }
+
+    /// How they are evaluated, since the last time.
+    pub(super) fn options(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        pack: &Pack,
+    ) -> anyhow::Result<RunOptions> {
+        Ok(RunOptions {
+            range: Range::SinceLast,
+            params: pack::params(pack, &self.params)?,
+            memory: self.memory as u64,
+            threads: self.threads.unwrap_or_else(processors),
+            evaluated_at: chrono::Utc::now().timestamp_micros(),
+            dry_run: false,
+            is_complete: false,
+            closed_until: None,
+            begin: None,
+            idle_after: self.idle_after,
+            budget: Budget {
+                time: self.rule_time,
+                memory: self.rule_memory as u64,
+            },
+            lateness: self.lateness,
+            late_horizon: self.late_horizon,
+            max_catchup: self.max_catchup,
+            exceptions: pack::exceptions(runtime, pack)?,
+        })
+    }
+}
+
 /// How findings are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FindingFormat {
+pub(super) enum FindingFormat {
     /// A table for people
     Table,
     /// One JSON object a line
@@ -195,10 +280,26 @@ pub(super) fn parse_time(text: &str) -> Result<i64, String> {
 /// # Errors
 /// When the rules or the store cannot be read, or what was found cannot be stored.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let pack = args.files.read()?;
-    let rules = selected(&pack, &args.rule)?;
-    let params = pack::params(&pack, &args.params)?;
-    let runtime = super::runtime(args.threads)?;
+    let pack = args.evaluation.pack()?;
+    let rules = args.evaluation.rules(&pack)?;
+    let runtime = super::runtime(args.evaluation.threads())?;
+    let range = match (args.at, args.from, args.to) {
+        (Some(at), ..) => Range::At(at),
+        (None, None, None) => Range::SinceLast,
+        (None, from, to) => Range::Between(from, to),
+    };
+    let options = RunOptions {
+        range,
+        dry_run: args.dry_run,
+        is_complete: args.complete,
+        closed_until: args.closed_until,
+        ..args.evaluation.options(&runtime, &pack)?
+    };
+    let goes_on = !args.once && !args.dry_run && !args.explain && range == Range::SinceLast;
+    if goes_on {
+        let settings = args.going.settings(options)?;
+        return super::schedule::run(&runtime, &rules, settings, args.format, global);
+    }
     let store = global.open_store()?;
     if args.explain {
         return runtime
@@ -211,41 +312,11 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             ))
             .map(|()| ExitCode::from(CLEAR));
     }
-    let options = RunOptions {
-        range: match (args.at, args.from, args.to) {
-            (Some(at), ..) => Range::At(at),
-            (None, None, None) => Range::SinceLast,
-            (None, from, to) => Range::Between(from, to),
-        },
-        params,
-        memory: args.memory as u64,
-        threads: args
-            .threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        evaluated_at: chrono::Utc::now().timestamp_micros(),
-        dry_run: args.dry_run,
-        is_complete: args.complete,
-        closed_until: args.closed_until,
-        begin: None,
-        idle_after: args.idle_after,
-        budget: Budget {
-            time: args.rule_time,
-            memory: args.rule_memory as u64,
-        },
-        lateness: args.lateness,
-        late_horizon: args.late_horizon,
-        max_catchup: args.max_catchup,
-        exceptions: pack::exceptions(&runtime, &pack)?,
-    };
     let started = Instant::now();
     let outcomes = run_rules(runtime.handle(), &store, &rules, &options)?;
-    let mut episodes: Vec<&Episode> = outcomes
-        .iter()
-        .flat_map(|outcome| &outcome.episodes)
-        .collect();
-    episodes.sort_by_key(|episode| episode.first_window.end);
+    let episodes = episodes(&outcomes);
     print(&outcomes, &episodes, args.format)?;
-    summary(global, &outcomes, started);
+    summary(global, &outcomes, started.elapsed());
     Ok(ExitCode::from(exit_code(
         &outcomes,
         &episodes,
@@ -270,6 +341,16 @@ pub(super) fn evaluate<'a>(
         ..RunOptions::default()
     };
     Ok(run_rules(runtime.handle(), store, rules, &options)?)
+}
+
+/// What was found, in the order of time.
+pub(super) fn episodes<'o>(outcomes: &'o [RuleOutcome<'_>]) -> Vec<&'o Episode> {
+    let mut episodes: Vec<&Episode> = outcomes
+        .iter()
+        .flat_map(|outcome| &outcome.episodes)
+        .collect();
+    episodes.sort_by_key(|episode| episode.first_window.end);
+    episodes
 }
 
 fn exit_code(outcomes: &[RuleOutcome<'_>], episodes: &[&Episode], fail_on: Option<Severity>) -> u8 {
@@ -327,7 +408,8 @@ pub(super) fn parse_param(pack: &Pack, text: &str) -> Result<(String, String, Pa
     Ok((rule.to_string(), name.to_string(), value))
 }
 
-fn print(
+/// Writes what was found to standard output.
+pub(super) fn print(
     outcomes: &[RuleOutcome<'_>],
     episodes: &[&Episode],
     format: Option<FindingFormat>,
@@ -406,7 +488,7 @@ fn print(
     Ok(output::data(text.trim_end())?)
 }
 
-pub(super) fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], started: Instant) {
+pub(super) fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], elapsed: Duration) {
     for outcome in outcomes {
         let states: Vec<String> = outcome
             .states
@@ -466,7 +548,7 @@ pub(super) fn summary(global: &Global, outcomes: &[RuleOutcome<'_>], started: In
         "{}, {}{again} in {:.1?}: {}{excepted}{blind}",
         plural(outcomes.len(), "rule"),
         plural(windows, "window"),
-        started.elapsed(),
+        elapsed,
         plural(found, "finding")
     ));
 }

@@ -10,14 +10,13 @@ use std::sync::Arc;
 
 use datafusion::prelude::SessionContext;
 
+use super::clock::signal_name;
 use super::evaluate::{Evaluated, Prepared, Window};
 use super::late::Touched;
 use super::settle::same_answer;
 use super::signals::{self, Fresh, Heard, Left};
 use super::stored::{self, Progress, StoredWindow};
-use crate::catalog::{
-    Correlation, LinkedSignal, ParamValue, Required, Rule, RuleFile, SIGNALS, State,
-};
+use crate::catalog::{Correlation, LinkedSignal, ParamValue, Required, RuleFile, SIGNALS, State};
 use crate::error::Result;
 use crate::session::{self, SessionOptions};
 
@@ -52,7 +51,7 @@ impl Standing {
             if progress.runs == 0 && evaluated.is_empty() {
                 continue;
             }
-            standing.runs.insert(name(rule), progress.runs);
+            standing.runs.insert(signal_name(rule), progress.runs);
             // Windows that are still open may have been evaluated as well, and those of a range that is no progress.
             let latest = match evaluated.last() {
                 Some(evaluated) => Some(evaluated.window.end),
@@ -76,11 +75,6 @@ impl Standing {
         }
         Ok(standing)
     }
-}
-
-/// A signal's name in what is remembered of it.
-fn name(rule: &Rule) -> String {
-    format!("{}@{}", rule.id, rule.version)
 }
 
 /// How far back a signal that is late by what rules allow can change a correlation.
@@ -110,7 +104,7 @@ pub(super) async fn touched(
         ends: BTreeSet::new(),
     };
     for signal in &file.signals {
-        let name = name(&signal.rule);
+        let name = signal_name(&signal.rule);
         // A new version was never heard: all that it says is news.
         let seen = progress.signals.get(&name).copied().unwrap_or(0);
         if standing.runs.get(&name).is_some_and(|runs| *runs > seen) {

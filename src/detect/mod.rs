@@ -6,6 +6,7 @@
 
 mod budget;
 mod case;
+mod clock;
 mod correlate;
 mod derived;
 mod emptiness;
@@ -36,6 +37,7 @@ mod why;
 
 pub use budget::Budget;
 pub use case::{CaseResult, run_cases};
+pub use clock::{Clock, Pending, Reads, seen, signal_name, signal_runs};
 pub use derived::{DerivedResult, run_derived};
 pub use episode::{Episode, episodes};
 pub use evaluate::{Evaluated, Found, Prepared, Window};
@@ -46,7 +48,7 @@ pub use json::time_text;
 pub use labels::{Label, Score, Share, read as read_labels, span as label_span};
 pub use monotone::Early;
 pub use record::{Gap, Record};
-pub use run::{Range, RuleOutcome, RunOptions, context_of, instants, run};
+pub use run::{Range, RuleOutcome, RunOptions, context_of, instants, run, run_at};
 pub use slice::SortedTable;
 pub use source::Needs;
 pub use status::{RuleStatus, history, status};

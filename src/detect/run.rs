@@ -10,19 +10,18 @@ use std::time::{Duration, Instant};
 use datafusion::prelude::SessionContext;
 
 use super::budget::{Budget, Meter};
+use super::clock::{Clock, Reads};
 use super::correlate::{self, Standing};
 use super::episode::{Episode, episodes};
 use super::evaluate::{Evaluated, Prepared, Window, failed, first_table, params_json};
 use super::exceptions::Excepted;
 use super::findings::Change;
 use super::late::{Arrivals, Grid, Touched};
-use super::monotone::Early;
 use super::record::{Circumstances, Gap, Record, commit};
 use super::settle::settle;
 use super::signals::{Fresh, Left};
 use super::source::{Extents, Needs};
 use super::stored::Progress;
-use super::watermark::{Source, Sources};
 use crate::catalog::{Correlation, ParamValue, Rule, RuleFile, Span, State, register_views, views};
 use crate::error::Result;
 use crate::parallel::in_parallel;
@@ -176,22 +175,27 @@ pub fn run<'a>(
     options: &RunOptions,
 ) -> Result<Vec<RuleOutcome<'a>>> {
     let context = runtime.block_on(context_of(store))?;
-    let sources = rules.iter().filter_map(|file| first_table(&file.rule));
+    let clock = runtime.block_on(Clock::read(store, &context, rules, options))?;
+    run_at(runtime, store, &context, &clock, rules, options)
+}
+
+/// As [`run`], where it is known how late it is: for who runs rules again and again.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_at<'a>(
+    runtime: &tokio::runtime::Handle,
+    store: &Store,
+    context: &SessionContext,
+    clock: &Clock,
+    rules: &[&'a RuleFile],
+    options: &RunOptions,
+) -> Result<Vec<RuleOutcome<'a>>> {
     let heard = rules.iter().flat_map(|file| &file.signals);
-    let extents = Extents::of(store, sources)?;
-    let sources = match (options.is_complete, extents.last()) {
-        // A source that is idle is waited for by nobody.
-        (false, Some(last)) => {
-            let since = last - 2 * options.idle_after.0;
-            runtime.block_on(Sources::of(store, &context, Some(since)))?
-        }
-        _ => Sources::default(),
-    };
     let run = Run {
-        extents,
-        sources,
+        clock,
         arrivals: Arrivals::default(),
-        context,
+        context: context.clone(),
         store,
         options,
         heard: heard.map(|signal| signal.rule.id.as_str()).collect(),
@@ -252,9 +256,7 @@ struct Run<'r> {
     store: &'r Store,
     context: SessionContext,
     options: &'r RunOptions,
-    extents: Extents,
-    /// How far each has come, where that matters.
-    sources: Sources,
+    clock: &'r Clock,
     arrivals: Arrivals,
     /// The rules that correlations of the run look for.
     heard: HashSet<&'r str>,
@@ -280,7 +282,7 @@ impl Run<'_> {
         .into_iter()
         .collect::<Result<Vec<_>>>()?;
         // Rules with ranges of about the same length share what is loaded.
-        for group in groups(&mut jobs, &self.extents) {
+        for group in groups(&mut jobs, &self.clock.extents) {
             let shared = match group.len() {
                 1 => None,
                 _ => runtime.block_on(load_for(&self.context, &group, options.memory))?,
@@ -365,41 +367,30 @@ impl<'a> Job<'a> {
         let (rule, options) = (&file.rule, run.options);
         let transactions = run.store.snapshot(crate::schema::Table::Evaluations)?;
         let progress = Progress::read(transactions.transactions(), rule);
-        let extent = run.extents.of_source(first_table(rule));
-        // A time that somebody vouches for is as good as an event.
-        let extent =
-            extent.map(|(first, last)| (first, last.max(options.closed_until.unwrap_or(last))));
-        let heartbeat = run.sources.last_heartbeat();
-        let extent = extent.map(|(first, last)| (first, last.max(heartbeat.unwrap_or(last))));
+        let extent = run.clock.extent(rule, options);
         let last_event = extent.map(|(_, last)| last);
         let overrides = run.overrides(rule);
         let prepared = Prepared::new(&run.context, file, &overrides, last_event).await;
-        let (mut needs, mut next, mut early) = (Needs::default(), progress.clone(), false);
-        let (mut margin, mut read) = (0, Vec::new());
+        let (mut needs, mut next) = (Needs::default(), progress.clone());
+        let mut reads = Reads::default();
         let mut prepared = prepared.map_err(|error| format!("{error:#}"));
-        let below = match &prepared {
-            Ok(prepared) => {
-                needs = Needs::of(&run.context, prepared)?;
-                needs.through_views(&run.context).await?
-            }
-            Err(_) => Needs::default(),
-        };
+        if let Ok(prepared) = &prepared {
+            needs = Needs::of(&run.context, prepared)?;
+            reads = Reads::of(&run.context, prepared, &needs).await?;
+        }
         // Without its key a rule waits, and keeps no other from being evaluated.
-        for table in below.tables.keys() {
+        for table in &reads.tables {
             if let Some(lock) = run.store.lock_on(*table)? {
                 prepared = Err(lock.to_string());
                 needs = Needs::default();
             }
         }
-        if let Ok(prepared) = &prepared {
-            for table in below.tables.keys() {
+        if prepared.is_ok() {
+            for table in &reads.tables {
                 if let Some(version) = run.store.snapshot(*table)?.version() {
                     next.versions.insert(*table, version);
                 }
             }
-            read.extend(below.tables.into_keys());
-            margin = needs.margin();
-            early = Early::of(&run.context, prepared)? == Early::Yes;
         }
         next.runs += 1;
         let mut job = Job {
@@ -409,26 +400,19 @@ impl<'a> Job<'a> {
             budget: options.budget.of(rule),
             ..Job::begun(file, overrides, progress, next)
         };
-        let lateness = match options.is_complete {
-            true => 0,
-            false => rule.lateness.unwrap_or(options.lateness).0,
-        };
-        if let Some((_, last)) = extent {
-            let vouched = options.closed_until.unwrap_or(i64::MIN);
-            let slowest = run.sources.slowest(&read, last, options.idle_after);
-            let reached = slowest.map_or(last, Source::reached);
-            job.closed = job.floor((reached - lateness).max(vouched));
+        if let Some(closed) = run.clock.closed(rule, &reads, options) {
+            job.closed = closed;
             // What has closed stays so when a source that was idle comes back.
             job.closed = job.closed.max(job.progress.last.unwrap_or(i64::MIN));
         }
         let horizon = rule.late_horizon.unwrap_or(options.late_horizon);
         let touched = match (options.range, extent, job.progress.last) {
             (Range::SinceLast, Some(_), Some(last)) if job.prepared.is_ok() => {
-                job.touched(run, last, margin, horizon)?
+                job.touched(run, last, reads.margin, horizon)?
             }
             _ => Touched::default(),
         };
-        job.choose(options, extent, early, horizon, touched);
+        job.choose(options, extent, reads.is_early, horizon, touched);
         job.elapsed = started.elapsed();
         Ok(job)
     }

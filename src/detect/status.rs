@@ -1,8 +1,9 @@
 //! How far rules have come, and what they could not look at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use serde_json::Value;
+use datafusion::prelude::SessionContext;
+use serde_json::{Map, Value};
 
 use super::evaluate::first_table;
 use super::run::context_of;
@@ -36,6 +37,16 @@ pub struct RuleStatus {
     pub excepted: i64,
     /// What its evaluations took, in milliseconds.
     pub elapsed_ms: f64,
+    /// How many there were, counting windows that were evaluated again.
+    pub evaluations: i64,
+    /// When it was last evaluated, by the clock.
+    pub last_run: Option<i64>,
+    /// Windows of that last time.
+    pub last_windows: i64,
+    /// What they took, in milliseconds.
+    pub last_ms: f64,
+    /// End of the first window that is still to close; it does once every source has come beyond it by the lateness.
+    pub next_window: Option<i64>,
 }
 
 impl RuleStatus {
@@ -52,6 +63,11 @@ impl RuleStatus {
             "open_findings": self.open_findings,
             "excepted": self.excepted,
             "elapsed_ms": self.elapsed_ms,
+            "evaluations": self.evaluations,
+            "last_run": self.last_run.map(super::time_text),
+            "last_windows": self.last_windows,
+            "last_ms": self.last_ms,
+            "next_window": self.next_window.map(super::time_text),
         })
     }
 }
@@ -66,38 +82,30 @@ pub async fn status(store: &Store, rules: &[&RuleFile]) -> Result<Vec<RuleStatus
     let sources = rules.iter().filter_map(|file| first_table(&file.rule));
     let extents = Extents::of(store, sources)?;
     let mut statuses = Vec::with_capacity(rules.len());
+    let states = by_rule(&context, STATES).await?;
+    let sums = by_rule(&context, SUMS).await?;
+    let lasts = by_rule(&context, LAST_RUNS).await?;
+    let open = by_rule(&context, FINDINGS).await?;
     for file in rules {
         let rule = &file.rule;
-        let of_rule = format!(
-            "rule_id = '{}' AND rule_version = {}",
-            rule.id, rule.version
-        );
+        let key = (rule.id.clone(), rule.version);
+        let of =
+            |table: &ByRule, name: &str| table.get(&key).map_or(0.0, |rows| number(&rows[0], name));
         let progress = Progress::read(snapshot.transactions(), rule);
         let last_event = match rule.correlation {
             Some(_) => extents.last(),
             None => extents.of_source(first_table(rule)).map(|(_, last)| last),
         };
-        let sql = format!(
-            "SELECT state, count(*) AS n FROM (SELECT state, row_number() OVER \
-             (PARTITION BY window_end ORDER BY revision DESC) AS place FROM evaluations \
-             WHERE {of_rule} AND state <> 'gap') WHERE place = 1 GROUP BY state"
-        );
-        let states = rows(&context, &sql)
-            .await?
-            .into_iter()
-            .filter_map(|row| Some((row["state"].as_str()?.to_string(), row["n"].as_i64()?)));
-        let states = states.collect();
-        let sql = format!(
-            "SELECT sum(late_dropped) AS late_dropped, sum(elapsed_ms) AS elapsed_ms FROM evaluations \
-             WHERE {of_rule}"
-        );
-        let sums = rows(&context, &sql).await?.pop().unwrap_or_default();
-        let sql = format!(
-            "SELECT count(*) FILTER (WHERE status = 'open') AS n, count(excepted) AS excepted FROM findings_now WHERE {of_rule}"
-        );
-        let open = rows(&context, &sql).await?.pop().unwrap_or_default();
+        let states = states.get(&key).into_iter().flatten();
+        let states = states
+            .filter_map(|row| Some((row["state"].as_str()?.to_string(), row["n"].as_i64()?)))
+            .collect();
         let mut open_gaps = 0;
-        for gap in stored::gaps(&context, rule, EVER).await? {
+        let gaps = match of(&sums, "gaps") > 0.0 {
+            true => stored::gaps(&context, rule, EVER).await?,
+            false => Vec::new(),
+        };
+        for gap in gaps {
             let windows = stored::windows(&context, rule, gap.ends).await?;
             let mut end = gap.ends.0;
             while end <= gap.ends.1 {
@@ -114,19 +122,63 @@ pub async fn status(store: &Store, rules: &[&RuleFile]) -> Result<Vec<RuleStatus
                 .map(|(event, last)| event - last),
             states,
             open_gaps,
-            late_dropped: number(&sums, "late_dropped") as i64,
-            open_findings: number(&open, "n") as i64,
-            excepted: number(&open, "excepted") as i64,
-            elapsed_ms: number(&sums, "elapsed_ms"),
+            late_dropped: of(&sums, "late_dropped") as i64,
+            open_findings: of(&open, "n") as i64,
+            excepted: of(&open, "excepted") as i64,
+            elapsed_ms: of(&sums, "elapsed_ms"),
+            evaluations: of(&sums, "n") as i64,
+            last_run: lasts
+                .get(&key)
+                .and_then(|rows| stored::time(&rows[0]["evaluated_at"])),
+            last_windows: of(&lasts, "n") as i64,
+            last_ms: of(&lasts, "elapsed_ms"),
+            next_window: progress.last.map(|last| last + rule.every.0),
         });
     }
     Ok(statuses)
 }
 
+/// Windows of each rule by how they ended last.
+const STATES: &str = "SELECT rule_id, rule_version, state, count(*) AS n FROM (SELECT rule_id, rule_version, state, \
+     row_number() OVER (PARTITION BY rule_id, rule_version, window_end ORDER BY revision DESC) AS place \
+     FROM evaluations WHERE state <> 'gap') WHERE place = 1 GROUP BY rule_id, rule_version, state";
+
+const SUMS: &str = "SELECT rule_id, rule_version, sum(late_dropped) AS late_dropped, sum(elapsed_ms) AS elapsed_ms, \
+     count(*) FILTER (WHERE state <> 'gap') AS n, count(*) FILTER (WHERE state = 'gap') AS gaps \
+     FROM evaluations GROUP BY rule_id, rule_version";
+
+/// The last run of each rule.
+const LAST_RUNS: &str = "SELECT e.rule_id, e.rule_version, max(e.evaluated_at) AS evaluated_at, \
+     count(*) FILTER (WHERE e.state <> 'gap') AS n, sum(e.elapsed_ms) AS elapsed_ms FROM evaluations AS e \
+     JOIN (SELECT rule_id, rule_version, max(run) AS run FROM evaluations GROUP BY rule_id, rule_version) AS latest \
+     ON e.rule_id = latest.rule_id AND e.rule_version = latest.rule_version AND e.run = latest.run \
+     GROUP BY e.rule_id, e.rule_version";
+
+const FINDINGS: &str = "SELECT rule_id, rule_version, count(*) FILTER (WHERE status = 'open') AS n, \
+     count(excepted) AS excepted FROM findings_now GROUP BY rule_id, rule_version";
+
+/// Rows by the rule and the version that they are of.
+type ByRule = HashMap<(String, i64), Vec<Map<String, Value>>>;
+
+/// The rows of a query, by rule.
+async fn by_rule(context: &SessionContext, sql: &str) -> Result<ByRule> {
+    let mut of_rules = ByRule::new();
+    for row in rows(context, sql).await? {
+        let key = row["rule_id"].as_str().zip(row["rule_version"].as_i64());
+        if let Some((id, version)) = key {
+            of_rules
+                .entry((id.to_string(), version))
+                .or_default()
+                .push(row);
+        }
+    }
+    Ok(of_rules)
+}
+
 /// Years 1900 and 2200.
 const EVER: (i64, i64) = (-2_208_988_800_000_000, 7_258_118_400_000_000);
 
-fn number(row: &serde_json::Map<String, Value>, name: &str) -> f64 {
+fn number(row: &Map<String, Value>, name: &str) -> f64 {
     row.get(name).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
@@ -134,10 +186,7 @@ fn number(row: &serde_json::Map<String, Value>, name: &str) -> f64 {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn history(
-    store: &Store,
-    finding_id: &str,
-) -> Result<Vec<serde_json::Map<String, Value>>> {
+pub async fn history(store: &Store, finding_id: &str) -> Result<Vec<Map<String, Value>>> {
     let context = context_of(store).await?;
     let id: String = finding_id.chars().filter(char::is_ascii_hexdigit).collect();
     let sql = format!("SELECT * FROM findings WHERE finding_id = '{id}' ORDER BY revision");

@@ -50,6 +50,7 @@ impl Source {
             "last_event": self.last_event.map(time_text),
             "heartbeat": self.heartbeat.map(time_text),
             "watermark": time_text(self.reached() - lateness.0),
+            "behind_seconds": (now - self.reached()) / 1_000_000,
             "idle": self.is_idle(now, idle_after),
         })
     }

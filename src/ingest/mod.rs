@@ -31,6 +31,7 @@ mod gcp_audit;
 mod generic;
 mod guardrail;
 mod helicone;
+mod into_store;
 mod kong;
 mod langfuse;
 mod ledger;
@@ -64,10 +65,12 @@ use arrow::array::RecordBatch;
 
 pub use explain::{Explained, explain};
 pub use generic::Mapping;
+pub use into_store::into_store;
 pub use ledger::{Ledger, Mark, Tier};
 pub use live::{Decoded, Decoder, TooLarge, otlp_to_json};
 pub use prices::PriceList;
-pub use source::{Listing, Source, list};
+pub use reader::is_table;
+pub use source::{Listing, Source, list, look};
 pub use worker::Tally;
 
 use crate::error::Result;

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -166,6 +167,17 @@ fn compare(
         }
     }
     Ok(had)
+}
+
+/// Whether a file is a table, which is only whole as a whole: a row of it may be cut where a line ends.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_table(path: &Path) -> io::Result<bool> {
+    let content = source::open(&Source::File(path.to_path_buf()), &Arc::default())?;
+    let (head, _) = source::peek(content.reader, 1 << 16)?;
+    let framing = Framing::of(&head, head.len() < 1 << 16);
+    Ok(matches!(framing, Framing::Csv | Framing::Parquet))
 }
 
 /// What to remember content by: a mark for each tier that lacked some of it.

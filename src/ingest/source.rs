@@ -64,37 +64,50 @@ pub fn list(paths: &[PathBuf]) -> Result<Listing> {
             }
             continue;
         }
-        let metadata = path.metadata().map_err(Error::io("read", path))?;
-        if !metadata.is_dir() {
-            listing.bytes += metadata.len();
-            listing.sources.push(Source::File(path.clone()));
-            continue;
+        let (below, failed) = look(path);
+        if let Some((_, error)) = failed.into_iter().next() {
+            return Err(error);
         }
-        for entry in walkdir::WalkDir::new(path)
-            .follow_links(true)
-            .sort_by_file_name()
-        {
-            let entry = entry.map_err(|error| {
+        listing.sources.extend(below.sources);
+        listing.passed_over += below.passed_over;
+        listing.bytes += below.bytes;
+    }
+    Ok(listing)
+}
+
+/// Lists a file, or the files in a folder, and what cannot be looked at.
+pub fn look(path: &Path) -> (Listing, Vec<(PathBuf, Error)>) {
+    let (mut listing, mut failed) = (Listing::default(), Vec::new());
+    for entry in walkdir::WalkDir::new(path)
+        .follow_links(true)
+        .sort_by_file_name()
+    {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
                 let path = error.path().unwrap_or(path).to_path_buf();
-                Error::Io {
-                    action: "read",
-                    path,
-                    source: error.into(),
-                }
-            })?;
-            if !entry.file_type().is_file() {
+                let cause = error.into_io_error();
+                let cause = cause.unwrap_or_else(|| io::Error::other("its links lead in a circle"));
+                let error = Error::io("read", &path)(cause);
+                failed.push((path, error));
                 continue;
             }
+        };
+        if !entry.file_type().is_dir() && entry.depth() == 0 {
+            // What was named is read, whatever it is called, and whatever it is: a pipe has no place in a folder.
+        } else if !entry.file_type().is_file() {
+            continue;
+        } else {
             let below = entry.path().strip_prefix(path).unwrap_or(entry.path());
             if holds_no_records(below) {
                 listing.passed_over += 1;
                 continue;
             }
-            listing.bytes += entry.metadata().map_or(0, |metadata| metadata.len());
-            listing.sources.push(Source::File(entry.into_path()));
         }
+        listing.bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+        listing.sources.push(Source::File(entry.into_path()));
     }
-    Ok(listing)
+    (listing, failed)
 }
 
 /// Bedrock puts bodies it offloads beside its logs, under `data/`, and leaves a probe of its permissions.

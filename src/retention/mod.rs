@@ -17,6 +17,7 @@ use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::SessionContext;
 
 use crate::catalog::{Span, Tier, TierAction, replace_placeholders, timestamp, typed};
+use crate::detect::time_text;
 use crate::error::{Error, Result};
 use crate::schema::Table;
 use crate::session::{self, SessionOptions};
@@ -129,6 +130,31 @@ pub async fn plan<'a>(store: &Store, tiers: &'a [Tier], at: i64) -> Result<Plan<
             .collect(),
         tiers: plans,
     })
+}
+
+/// The time by the clock, unless the store was last written to so long before that the clock may have jumped.
+///
+/// # Errors
+/// When it may; when the store cannot be read.
+pub fn believed(store: &Store, now: i64) -> Result<i64> {
+    const IDLE: i64 = 30 * DAY;
+    let mut newest = None;
+    for table in Table::ALL {
+        let snapshot = store.snapshot(table)?;
+        newest = newest.max(snapshot.iter().map(|file| file.modified()).max());
+    }
+    let newest = newest.map(|millis| millis.saturating_mul(1000));
+    match newest {
+        Some(newest) if now - newest > IDLE => Err(Error::Usage {
+            message: format!(
+                "the clock says {}, and nothing was written to the store since {}: is the clock right?",
+                time_text(now),
+                time_text(newest)
+            ),
+            hint: Some(format!("`--at {}` says that it is", time_text(now))),
+        }),
+        _ => Ok(now),
+    }
 }
 
 /// A row of what a tier's query gives.

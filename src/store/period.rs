@@ -141,7 +141,8 @@ impl<'a> PeriodWriter<'a> {
     }
 
     /// Which pairs of an hour get partitions of their own: those that have one already, and the largest others.
-    fn choose_pairs(&self, counts: HashMap<Pair, u64>, known: &HashSet<Pair>) -> HashSet<Pair> {
+    fn choose_pairs(&self, mut counts: HashMap<Pair, u64>, known: &HashSet<Pair>) -> HashSet<Pair> {
+        counts.retain(|_, rows| *rows >= self.options.min_file_rows);
         let mut own: HashSet<Pair> = counts
             .keys()
             .filter(|pair| known.contains(*pair))

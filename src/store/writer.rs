@@ -32,6 +32,9 @@ pub struct WriteOptions {
     /// Rows that a pair of caller and model needs for a partition of its own once there are more pairs than
     /// partitions.
     pub min_partition_rows: u64,
+    /// Rows that a pair needs in one commit for a file of its own; fewer go into the file that is shared, whatever
+    /// partitions there are. For who commits little and often: compaction puts each row in its place later.
+    pub min_file_rows: u64,
     /// Threads that sort and encode.
     pub threads: usize,
     /// Hold the store against other writers that ask for the same, for as long as the writer lives: an ingest, whose
@@ -48,6 +51,7 @@ impl Default for WriteOptions {
             spill_folder: None,
             max_partitions_per_hour: 64,
             min_partition_rows: 1_000,
+            min_file_rows: 0,
             threads: thread::available_parallelism().map_or(2, usize::from),
             exclusive: false,
             lock_timeout: Duration::from_secs(10),

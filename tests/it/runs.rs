@@ -16,20 +16,20 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
-const MINUTE: i64 = 60_000_000;
-const HOUR: i64 = 60 * MINUTE;
+pub(crate) const MINUTE: i64 = 60_000_000;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
 
 /// A row of `calls`, made of what the rules here look at.
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
-    id: String,
-    time: i64,
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) time: i64,
     caller: &'static str,
     tokens: i64,
     outcome: &'static str,
 }
 
-fn row(number: usize, minute: i64, caller: &'static str, tokens: i64) -> Row {
+pub(crate) fn row(number: usize, minute: i64, caller: &'static str, tokens: i64) -> Row {
     Row {
         id: format!("event-{number}"),
         time: minute * MINUTE,
@@ -40,28 +40,28 @@ fn row(number: usize, minute: i64, caller: &'static str, tokens: i64) -> Row {
 }
 
 /// A store in a folder of its own.
-struct TestStore {
+pub(crate) struct TestStore {
     folder: TempDir,
 }
 
 impl TestStore {
-    fn new() -> TestStore {
+    pub(crate) fn new() -> TestStore {
         let folder = tempfile::tempdir().expect("a folder");
         TestStore { folder }
     }
 
-    fn with(rows: &[Row]) -> TestStore {
+    pub(crate) fn with(rows: &[Row]) -> TestStore {
         let store = TestStore::new();
         store.commit(rows);
         store
     }
 
     /// Opened anew each time, as by another process.
-    fn open(&self) -> Store {
+    pub(crate) fn open(&self) -> Store {
         Store::open_or_create(&self.folder.path().join("store")).expect("a store")
     }
 
-    fn commit(&self, rows: &[Row]) {
+    pub(crate) fn commit(&self, rows: &[Row]) {
         let mut calls = CallBuilder::default();
         for row in rows {
             calls.append(&Call {
@@ -87,7 +87,7 @@ impl TestStore {
         writer.commit(&[]).expect("a commit");
     }
 
-    fn run<'a>(&self, pack: &'a Pack, options: &RunOptions) -> Vec<RuleOutcome<'a>> {
+    pub(crate) fn run<'a>(&self, pack: &'a Pack, options: &RunOptions) -> Vec<RuleOutcome<'a>> {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let rules: Vec<_> = pack.rules.iter().collect();
         run(runtime.handle(), &self.open(), &rules, options).expect("runs")
@@ -105,7 +105,7 @@ impl TestStore {
     }
 
     /// The rows of a query as texts.
-    fn query(&self, sql: &str) -> Vec<String> {
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
             let context = context_of(&self.open()).await.expect("a context");
@@ -130,7 +130,7 @@ impl TestStore {
     }
 
     /// The findings as they stand, without their names: these say when a finding was first seen.
-    fn findings(&self) -> Vec<String> {
+    pub(crate) fn findings(&self) -> Vec<String> {
         self.sorted(
             "SELECT rule_id, entity, status, severity, window_start, first_window_end, window_end, windows, \
              event_count, first_seen, last_seen, evidence FROM findings_now",
@@ -138,7 +138,7 @@ impl TestStore {
     }
 
     /// What every window came to.
-    fn answers(&self) -> Vec<String> {
+    pub(crate) fn answers(&self) -> Vec<String> {
         self.sorted(
             "SELECT rule_id, window_end, state, returned FROM (SELECT *, row_number() OVER \
              (PARTITION BY rule_id, window_end ORDER BY revision DESC) AS place FROM evaluations) \
@@ -153,7 +153,7 @@ fn shipped(id: &str) -> Pack {
     pack
 }
 
-fn rule(id: &str, header: &str, sql: &str) -> (PathBuf, Cow<'static, str>) {
+pub(crate) fn rule(id: &str, header: &str, sql: &str) -> (PathBuf, Cow<'static, str>) {
     let text = format!(
         "-- /// rule\n-- id = \"{id}\"\n-- title = \"t\"\n-- description = \"d\"\n-- version = 1\n\
          -- status = \"test\"\n-- severity = \"low\"\n-- confidence = \"low\"\n-- source = [\"calls\"]\n\
@@ -167,11 +167,11 @@ fn rule(id: &str, header: &str, sql: &str) -> (PathBuf, Cow<'static, str>) {
     (PathBuf::from(format!("{id}.sql")), Cow::Owned(text))
 }
 
-const BOUNDS: &str = "event_time >= $window_start AND event_time < $window_end";
+pub(crate) const BOUNDS: &str = "event_time >= $window_start AND event_time < $window_end";
 
 /// A rule that may fire early, one whose findings more rows may undo, one that reads a baseline, one through the
 /// merged view, and those whose findings are windows or rows.
-fn rules() -> Pack {
+pub(crate) fn rules() -> Pack {
     let count = |having: &str| {
         format!(
             "SELECT caller, count(*) AS event_count, min(event_time) AS first_seen, max(event_time) AS last_seen \
@@ -220,7 +220,7 @@ fn rules() -> Pack {
 }
 
 /// Hours from 10:00 on with bursts, quiet times, and an hour without any row.
-fn traffic(seed: u64, until: i64) -> Vec<Row> {
+pub(crate) fn traffic(seed: u64, until: i64) -> Vec<Row> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut rows = Vec::new();
     for minute in 600..until {
@@ -243,7 +243,7 @@ fn traffic(seed: u64, until: i64) -> Vec<Row> {
     rows
 }
 
-fn complete() -> RunOptions {
+pub(crate) fn complete() -> RunOptions {
     RunOptions {
         is_complete: true,
         threads: 2,
@@ -251,7 +251,7 @@ fn complete() -> RunOptions {
     }
 }
 
-fn open_ended() -> RunOptions {
+pub(crate) fn open_ended() -> RunOptions {
     RunOptions {
         is_complete: false,
         ..complete()
@@ -269,7 +269,7 @@ fn in_pieces(pack: &Pack, commits: &[Vec<Row>], options: &RunOptions) -> TestSto
     store
 }
 
-fn assert_same(store: &TestStore, clean: &TestStore, what: &str) {
+pub(crate) fn assert_same(store: &TestStore, clean: &TestStore, what: &str) {
     for (got, wanted) in [
         (store.answers(), clean.answers()),
         (store.findings(), clean.findings()),
