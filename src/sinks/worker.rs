@@ -660,7 +660,7 @@ mod tests {
             (60, 60),
             (4_000_000, 60),
         ] {
-            let pause = |seed: &String| super::pause(retry, failures, &[seed]);
+            let pause = |seed: &String| pause(retry, failures, &[seed]);
             let bounds = whole * 500_000..=whole * 1_000_000;
             assert!(bounds.contains(&pause(&seed)), "{failures}");
             assert_eq!(pause(&seed), pause(&seed));
