@@ -95,10 +95,13 @@ impl Store {
         // Whoever comes second waits until it is written down.
         let mut told = access.told.lock().expect("no thread panics with it");
         if !told.contains(&table) {
-            let entry = Entry::new("unlock", chrono::Utc::now().timestamp_micros())
+            let mut entry = Entry::new("unlock", chrono::Utc::now().timestamp_micros())
                 .resource(table.name())
                 .detail("command", access.purpose.as_str())
                 .detail("key_from", access.keychain.source().kind());
+            if let Some(user) = user_id() {
+                entry = entry.detail("uid", user);
+            }
             entry.write(self).map_err(|error| Error::Locked {
                 message: format!(
                     "table `{}` stays shut: that it is opened cannot be written to `audit`: {}",
@@ -112,6 +115,18 @@ impl Store {
         }
         Ok(Some(reading))
     }
+}
+
+/// Who the system says this is: names in the environment are easily changed.
+#[cfg(target_os = "linux")]
+fn user_id() -> Option<u32> {
+    let of_process = std::fs::metadata("/proc/self").ok()?;
+    Some(std::os::unix::fs::MetadataExt::uid(&of_process))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn user_id() -> Option<u32> {
+    None
 }
 
 impl Store {

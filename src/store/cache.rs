@@ -139,7 +139,7 @@ pub(super) fn forget(table_folder: &Path) -> Result<()> {
     };
     for entry in entries {
         let path = entry.map_err(Error::io("list", folder))?.path();
-        match std::fs::remove_file(&path) {
+        match disk::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(Error::io("remove", &path)(error));
             }

@@ -126,7 +126,7 @@ fn commit_all(
         .map(|change| commit_table(store, change, transactions))
         .collect::<Result<Vec<_>>>()?;
     if let Some(path) = pending {
-        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        disk::remove_file(&path).map_err(Error::io("remove", &path))?;
         disk::sync_parent(&path)?;
     }
     Ok(commits)
@@ -183,7 +183,7 @@ fn discard(store: &Store, change: &TableChange) -> Result<TableCommit> {
     let folder = store.table_folder(change.table);
     for file in &change.added {
         let path = folder.join(&file.path);
-        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        disk::remove_file(&path).map_err(Error::io("remove", &path))?;
     }
     Ok(TableCommit {
         table: change.table,
@@ -402,7 +402,7 @@ fn complete_pending(store: &Store) -> Result<()> {
                 commit_table(store, &change, &pending.transactions)?;
             }
         }
-        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        disk::remove_file(&path).map_err(Error::io("remove", &path))?;
         disk::sync_folder(&folder)?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array as _, RecordBatch, new_null_array};
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::keys::{self, TableKey};
 use crate::schema::Table;
 use crate::store::access::Reading;
-use crate::store::disk;
+use crate::store::disk::{self, NewFile};
 use crate::store::layout::{self, Partition};
 use crate::store::statistics::{Collector, ColumnStatistics};
 
@@ -289,15 +289,9 @@ pub(super) struct PartitionWriter<'a> {
 
 struct OpenFile {
     path: String,
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<NewFile>,
     statistics: Collector,
     rows: i64,
-}
-
-/// A file whose bytes are written but not yet known to be on the disk.
-pub(super) struct Unsynced {
-    pub(super) file: File,
-    pub(super) path: PathBuf,
 }
 
 impl<'a> PartitionWriter<'a> {
@@ -325,7 +319,7 @@ impl<'a> PartitionWriter<'a> {
     pub(super) fn write(
         &mut self,
         batch: &RecordBatch,
-        done: &mut impl FnMut(DataFile, Unsynced) -> Result<()>,
+        done: &mut impl FnMut(DataFile, NewFile) -> Result<()>,
     ) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -346,7 +340,7 @@ impl<'a> PartitionWriter<'a> {
     /// Closes the file that is open.
     pub(super) fn finish(
         &mut self,
-        done: &mut impl FnMut(DataFile, Unsynced) -> Result<()>,
+        done: &mut impl FnMut(DataFile, NewFile) -> Result<()>,
     ) -> Result<()> {
         let Some(mut open) = self.open.take() else {
             return Ok(());
@@ -366,8 +360,7 @@ impl<'a> PartitionWriter<'a> {
             statistics: open.statistics.finish(),
             path: open.path,
         };
-        let path = self.table_folder.join(&data_file.path);
-        done(data_file, Unsynced { file, path })
+        done(data_file, file)
     }
 
     /// Opens a file whose first rows are `batch`.

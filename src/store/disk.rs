@@ -2,14 +2,18 @@
 //!
 //! A file is durable when its bytes are synchronised and so is every folder that had to change for its name to be
 //! found. Permissions are the owner's alone for whatever is private. Reading needs none of this and is not here.
+//!
+//! Whatever changes the disk is done by the functions at the end of this file, and nowhere else in the store, so that
+//! tests can stop the program before any of it: see [`faults`].
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::schema::Table;
+use crate::store::faults;
 
 /// Who may open a folder or file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,43 +35,32 @@ pub(super) fn access(table: Table) -> Access {
 
 /// Creates the folder and every missing one above it.
 pub(super) fn create_folder(path: &Path, access: Access) -> Result<()> {
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    if access == Access::Private {
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    }
-    match builder.create(path) {
-        Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let parent = path.parent().ok_or(error);
-            create_folder(parent.map_err(Error::io("create", path))?, access)?;
-            create_folder(path, access)
-        }
-        Err(error) => Err(Error::io("create", path)(error)),
-    }
+    create_folders(path, access, &sync_parent)
 }
 
 /// As [`create_folder`], for who synchronises every folder later.
 pub(super) fn create_folder_unsynced(path: &Path, access: Access) -> Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    if access == Access::Private {
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    }
-    builder.create(path).map_err(Error::io("create", path))
+    create_folders(path, access, &|_| Ok(()))
 }
 
-/// Opens a file that must not exist yet.
-pub(super) fn create_file(path: &Path, access: Access) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    if access == Access::Private {
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+fn create_folders(
+    path: &Path,
+    access: Access,
+    created: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
     }
-    options.open(path)
+    match make_folder(path, access) {
+        Ok(()) => created(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let parent = path.parent().ok_or(error);
+            create_folders(parent.map_err(Error::io("create", path))?, access, created)?;
+            create_folders(path, access, created)
+        }
+        Err(error) => Err(Error::io("create", path)(error)),
+    }
 }
 
 /// Makes a file last that somebody else has written, and gives it the permissions it should have.
@@ -79,15 +72,23 @@ pub(super) fn sync_file(path: &Path, access: Access) -> Result<()> {
         file.set_permissions(mode)
             .map_err(Error::io("set the permissions of", path))?;
     }
-    file.sync_all().map_err(Error::io("synchronise", path))?;
+    faults::created(path);
+    faults::written(path);
+    sync(&file, path).map_err(Error::io("synchronise", path))?;
     sync_parent(path)
 }
 
 /// Synchronises a folder, so that the names in it last.
 pub(super) fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io("synchronise", path))
+    let sync = || {
+        faults::before(path)?;
+        if !faults::is_armed(path) {
+            File::open(path)?.sync_all()?;
+        }
+        faults::synced_folder(path);
+        Ok(())
+    };
+    sync().map_err(Error::io("synchronise", path))
 }
 
 /// Synchronises the folder that holds `path`.
@@ -104,8 +105,8 @@ pub(super) fn sync_parent(path: &Path) -> Result<()> {
 pub(super) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<bool> {
     let temporary = write_temporary(path, bytes, access)?;
     // A link, unlike a rename, fails when the name is taken.
-    let linked = std::fs::hard_link(&temporary, path);
-    std::fs::remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
+    let linked = link(&temporary, path);
+    remove_file(&temporary).map_err(Error::io("remove", &temporary))?;
     match linked {
         Ok(()) => sync_parent(path).map(|()| true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -116,7 +117,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<boo
 /// Writes a file as a whole, in place of one that may exist.
 pub(super) fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<()> {
     let temporary = write_temporary(path, bytes, access)?;
-    std::fs::rename(&temporary, path).map_err(Error::io("rename", &temporary))?;
+    rename(&temporary, path).map_err(Error::io("rename", &temporary))?;
     sync_parent(path)
 }
 
@@ -125,7 +126,7 @@ pub(super) fn replace_unsynced(path: &Path, bytes: &[u8], access: Access) -> Res
     let temporary = temporary_name(path)?;
     create_file(&temporary, access)
         .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| std::fs::rename(&temporary, path))
+        .and_then(|()| rename(&temporary, path))
         .map_err(Error::io("write", path))
 }
 
@@ -134,7 +135,7 @@ fn write_temporary(path: &Path, bytes: &[u8], access: Access) -> Result<PathBuf>
     create_file(&temporary, access)
         .and_then(|mut file| {
             file.write_all(bytes)?;
-            file.sync_all()
+            file.sync()
         })
         .map_err(Error::io("write", &temporary))?;
     Ok(temporary)
@@ -165,7 +166,7 @@ pub(super) fn remove_temporary(folder: &Path) -> Result<()> {
         let path = entry.map_err(Error::io("list", folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with('.') && name.ends_with(".tmp") {
-            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            remove_file(&path).map_err(Error::io("remove", &path))?;
         }
     }
     Ok(())
@@ -190,4 +191,120 @@ pub(super) fn hex(bytes: &[u8]) -> String {
             let _ = write!(text, "{byte:02x}");
             text
         })
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits until its bytes are on the disk. Its name is not, before its folder is synchronised.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync(&self.file, &self.path)
+    }
+
+    /// Another handle of the same file.
+    pub(super) fn try_clone(&self) -> io::Result<NewFile> {
+        Ok(NewFile {
+            file: self.file.try_clone()?,
+            path: self.path.clone(),
+        })
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(crash) = faults::before(&self.path) {
+            if crash.is_first {
+                self.file.write_all(&bytes[..bytes.len() / 2])?;
+            }
+            return Err(crash.into());
+        }
+        let written = self.file.write(bytes)?;
+        faults::written(&self.path);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens a file that must not exist yet.
+pub(super) fn create_file(path: &Path, access: Access) -> io::Result<NewFile> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if access == Access::Private {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    faults::before(path)?;
+    let file = options.open(path)?;
+    faults::created(path);
+    Ok(NewFile {
+        file,
+        path: path.to_path_buf(),
+    })
+}
+
+fn make_folder(path: &Path, access: Access) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    if access == Access::Private {
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    }
+    faults::before(path)?;
+    builder.create(path)?;
+    faults::created(path);
+    Ok(())
+}
+
+fn sync(file: &File, path: &Path) -> io::Result<()> {
+    faults::before(path)?;
+    if !faults::is_armed(path) {
+        file.sync_all()?;
+    }
+    faults::synced_file(path);
+    Ok(())
+}
+
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    faults::before(to)?;
+    std::fs::hard_link(from, to)?;
+    faults::created(to);
+    Ok(())
+}
+
+/// Gives a file another name, in place of whatever has it.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    faults::before(to)?;
+    let before = faults::content_of(to);
+    std::fs::rename(from, to)?;
+    faults::renamed(from, to, before);
+    Ok(())
+}
+
+/// Removes a file.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    faults::before(path)?;
+    let before = faults::content_of(path);
+    std::fs::remove_file(path)?;
+    faults::removed(path, before);
+    Ok(())
+}
+
+/// Removes a folder that has nothing in it.
+pub(super) fn remove_folder(path: &Path) -> io::Result<()> {
+    faults::before(path)?;
+    std::fs::remove_dir(path)?;
+    faults::removed_folder(path);
+    Ok(())
 }

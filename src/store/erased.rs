@@ -78,7 +78,7 @@ impl Store {
     /// Takes the note back: nothing was erased.
     pub(crate) fn forget_erasure(&self, erasure: &Erasure) -> Result<()> {
         let path = self.erasures_folder().join(format!("{}.json", erasure.id));
-        std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        disk::remove_file(&path).map_err(Error::io("remove", &path))?;
         disk::sync_folder(&self.erasures_folder())
     }
 

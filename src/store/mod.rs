@@ -27,6 +27,8 @@ mod durable;
 mod edit;
 mod encryption;
 mod erased;
+#[doc(hidden)]
+pub mod faults;
 mod fingerprint;
 mod holds;
 mod info;
@@ -374,7 +376,7 @@ impl Store {
         }
         let aside =
             path.with_file_name(format!(".torn-{newest:020}-{}.json", disk::random_name()?));
-        match std::fs::rename(&path, &aside) {
+        match disk::rename(&path, &aside) {
             Ok(()) => disk::sync_parent(&path)?,
             // Somebody else was faster.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

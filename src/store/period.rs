@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::keys::TableKey;
 use crate::schema::{Layout, Table};
 use crate::store::Store;
-use crate::store::data_file::{DataFile, PartitionWriter, Unsynced};
-use crate::store::disk;
+use crate::store::data_file::{DataFile, PartitionWriter};
+use crate::store::disk::{self, NewFile};
 use crate::store::layout::Partition;
 use crate::store::sort::PeriodRows;
 use crate::store::writer::WriteOptions;
@@ -184,7 +184,7 @@ fn flush(
     batch: &RecordBatch,
     pending: &mut std::ops::Range<usize>,
     shared: &mut PartitionWriter<'_>,
-    done: &mut impl FnMut(DataFile, Unsynced) -> Result<()>,
+    done: &mut impl FnMut(DataFile, NewFile) -> Result<()>,
 ) -> Result<()> {
     if pending.start < pending.end {
         shared.write(&batch.slice(pending.start, pending.len()), done)?;
@@ -218,7 +218,7 @@ struct Syncer<'a> {
 
 #[derive(Default)]
 struct Waiting {
-    files: Vec<Unsynced>,
+    files: Vec<NewFile>,
     folders: BTreeSet<PathBuf>,
 }
 
@@ -235,10 +235,10 @@ impl Syncer<'_> {
         }
     }
 
-    fn add(&self, file: Unsynced) -> Result<()> {
+    fn add(&self, file: NewFile) -> Result<()> {
         let files = {
             let mut waiting = self.waiting.lock().expect("no thread panics with it");
-            let above = file.path.ancestors().skip(1);
+            let above = file.path().ancestors().skip(1);
             waiting.folders.extend(
                 above
                     .take_while(|path| path.starts_with(self.table_folder))
@@ -261,11 +261,9 @@ impl Syncer<'_> {
         in_parallel(&folders, |folder| disk::sync_folder(folder))
     }
 
-    fn sync_files(files: &[Unsynced]) -> Result<()> {
+    fn sync_files(files: &[NewFile]) -> Result<()> {
         in_parallel(files, |file| {
-            file.file
-                .sync_all()
-                .map_err(Error::io("synchronise", &file.path))
+            file.sync().map_err(Error::io("synchronise", file.path()))
         })
     }
 }

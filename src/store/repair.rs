@@ -125,7 +125,7 @@ impl Store {
         disk::create_folder(&folder, Access::Private)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = folder.join(format!("{}-{name}", disk::random_name()?));
-        std::fs::rename(path, &aside).map_err(Error::io("move", path))?;
+        disk::rename(path, &aside).map_err(Error::io("move", path))?;
         disk::sync_folder(&folder)?;
         disk::sync_parent(path)
     }

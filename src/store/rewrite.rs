@@ -15,6 +15,7 @@ use crate::schema::Table;
 use crate::store::Store;
 use crate::store::access::Reading;
 use crate::store::data_file::{self, DataFile};
+use crate::store::disk;
 use crate::store::fingerprint::{Duplicates, Sum};
 use crate::store::layout::Grain;
 use crate::store::period::{Pair, PeriodWriter};
@@ -159,7 +160,7 @@ impl Rewrite<'_> {
 pub(super) fn discard(folder: &Path, files: &[DataFile]) {
     for file in files {
         // What stays is found later as a file that no log names.
-        let _ = std::fs::remove_file(folder.join(&file.path));
+        let _ = disk::remove_file(&folder.join(&file.path));
     }
 }
 

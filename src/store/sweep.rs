@@ -226,7 +226,7 @@ impl Store {
                 report.waiting_until = report.waiting_until.max(Some(due));
                 continue;
             }
-            std::fs::remove_file(&full).map_err(Error::io("remove", &full))?;
+            disk::remove_file(&full).map_err(Error::io("remove", &full))?;
             report.files += 1;
             report.bytes += metadata.len();
             emptied.extend(full.parent().map(Path::to_path_buf));
@@ -264,7 +264,7 @@ impl Store {
                 continue;
             }
             let bytes = path.metadata().map_or(0, |metadata| metadata.len());
-            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            disk::remove_file(&path).map_err(Error::io("remove", &path))?;
             report.orphans += 1;
             report.orphan_bytes += bytes;
             emptied.extend(path.parent().map(Path::to_path_buf));
@@ -332,7 +332,7 @@ impl Store {
         // It must not be believed should its commit be back after a crash, and others not.
         cache::forget(&folder)?;
         for path in &doomed {
-            std::fs::remove_file(path).map_err(Error::io("remove", path))?;
+            disk::remove_file(path).map_err(Error::io("remove", path))?;
         }
         disk::sync_folder(&log_folder(&folder))?;
         report.log_files += doomed.len() as u64;
@@ -386,7 +386,7 @@ pub(super) fn tidy(table_folder: &Path, folders: BTreeSet<PathBuf>) -> Result<()
         if folder == table_folder || !folder.starts_with(table_folder) {
             continue;
         }
-        match std::fs::remove_dir(&folder) {
+        match disk::remove_folder(&folder) {
             Ok(()) => above.extend(folder.parent().map(Path::to_path_buf)),
             // It has other files, or somebody else was faster.
             Err(_) if folder.is_dir() => disk::sync_folder(&folder)?,

@@ -7,6 +7,7 @@ mod budgets;
 mod cli;
 mod compaction;
 mod correlation;
+mod crashes;
 mod docs;
 mod erasure;
 mod exceptions;
