@@ -3,15 +3,16 @@
 //! Modules in reading order: [`schema`] names every column once; [`ingest`] turns provider logs into rows; [`store`]
 //! keeps them as Delta tables, with [`keys`] for those that not everybody may read; [`session`] builds the context that
 //! queries run in; [`catalog`] reads versioned SQL files; [`detect`] evaluates rules over windows; [`sinks`] tells what
-//! was found; [`retention`] lets rows go, [`erasure`] takes
-//! out those of one caller; [`schedule`] does all of that on time; [`query`] runs SQL text and explains its errors;
-//! [`suggest`] finds the name that was meant; [`serve`] answers over the network; [`output`], [`config`] and [`cli`] are
-//! what a person sees.
+//! was found; [`retention`] lets rows go, [`erasure`] takes out those of one caller; [`schedule`] does all of that on
+//! time; [`dashboard`] answers panels and keeps what became of findings; [`query`] runs SQL text and explains its
+//! errors; [`suggest`] finds the name that was meant; [`serve`] answers over the network; [`output`], [`config`] and
+//! [`cli`] are what a person sees.
 
 pub mod catalog;
 pub mod cli;
 mod computed;
 pub mod config;
+pub mod dashboard;
 pub mod detect;
 pub mod erasure;
 mod error;

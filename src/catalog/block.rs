@@ -26,7 +26,16 @@ pub struct Split {
 }
 
 /// The block types there are.
-pub(super) const KINDS: [&str; 7] = ["rule", "test", "exception", "tier", "pack", "panel", "view"];
+pub(super) const KINDS: [&str; 8] = [
+    "rule",
+    "test",
+    "exception",
+    "tier",
+    "pack",
+    "panel",
+    "board",
+    "view",
+];
 
 /// Splits a file.
 ///

@@ -71,6 +71,27 @@ const TIER: [&str; 9] = [
     "description",
 ];
 
+/// Those of a panel.
+const PANEL: [&str; 14] = [
+    "id",
+    "title",
+    "board",
+    "position",
+    "size",
+    "chart",
+    "unit",
+    "scale",
+    "bucket",
+    "empty",
+    "thresholds",
+    "refresh",
+    "drill_down",
+    "description",
+];
+
+/// Those of a board.
+const BOARD: [&str; 5] = ["id", "title", "position", "range", "description"];
+
 /// Those of a view.
 const VIEW: [&str; 4] = ["name", "description", "margin", "span_ms"];
 
@@ -195,6 +216,8 @@ fn block_text(block: &Block) -> String {
         "tier" => (&TIER, 11),
         "exception" => (&EXCEPTION, 7),
         "view" => (&VIEW, 11),
+        "panel" => (&PANEL, 11),
+        "board" => (&BOARD, 11),
         _ => (&[], 0),
     };
     let mut text = format!("-- /// {}\n", block.kind);
@@ -525,7 +548,8 @@ mod tests {
                             .unwrap_or("")
                             .trim()
                             .to_string();
-                        let orders: [&[&str]; 5] = [&RULE, &TIER, &VIEW, &TEST, &TIER_TEST];
+                        let orders: [&[&str]; 7] =
+                            [&RULE, &TIER, &VIEW, &PANEL, &BOARD, &TEST, &TIER_TEST];
                         orders.iter().any(|order| order.contains(&key.as_str()))
                     };
                     let last = entries.iter().rposition(known).map_or(0, |place| place + 1);

@@ -10,6 +10,7 @@ mod bounds;
 mod case;
 pub mod check;
 mod correlation;
+mod dashboards;
 mod derived;
 mod environment;
 mod exception;
@@ -19,6 +20,7 @@ mod link;
 mod listing;
 mod lock;
 mod noise;
+mod panel;
 mod pinned;
 mod problem;
 mod rule;
@@ -35,6 +37,7 @@ pub use bounds::{Bounds, time_bounds};
 pub(crate) use bounds::{comparisons, micros};
 pub use case::{Case, Given, State};
 pub use correlation::{Correlation, LinkedSignal, Required, SIGNALS, Signal};
+pub use dashboards::{Dashboards, PANEL_PARAMS, Values};
 pub use derived::{Exemption, Property};
 pub use environment::Setting;
 pub use exception::Exception;
@@ -43,6 +46,7 @@ pub use layout::formatted;
 pub use listing::rules_table;
 pub use lock::{Lock, Locked, meaning};
 pub use noise::{Noise, upper_bound as noise_bound};
+pub use panel::{Board, Chart, DrillDown, Empty, Panel, Size, Threshold, Unit};
 pub use pinned::techniques;
 pub use problem::{Level, Problem};
 pub use rule::{
@@ -243,7 +247,7 @@ fn files_below(paths: &[PathBuf], ends: &[&str]) -> Result<Vec<PathBuf>> {
 enum Content {
     Rule(Box<RuleFile>),
     Exception(Exception),
-    /// A view or a retention tier, which is nothing here.
+    /// A view, a retention tier, a panel or a board, which is nothing here.
     Other,
 }
 
@@ -263,7 +267,7 @@ fn read_file(path: &Path, text: &str) -> Result<Content, Vec<Problem>> {
                 Ok(case) => cases.push(case),
                 Err(found) => problems.extend(found),
             },
-            "pack" | "panel" => problems.push(Problem::error(
+            "pack" => problems.push(Problem::error(
                 "L-HEADER",
                 Some(block.line),
                 format!("blocks of type `{}` are reserved", block.kind),
@@ -273,7 +277,7 @@ fn read_file(path: &Path, text: &str) -> Result<Content, Vec<Problem>> {
     }
     let has_other = blocks
         .iter()
-        .any(|block| block.kind == "tier" || block.kind == "view");
+        .any(|block| ["tier", "view", "panel", "board"].contains(&block.kind.as_str()));
     if let Some(block) = blocks.iter().find(|block| block.kind == "exception")
         && rules.is_empty()
         && problems.is_empty()

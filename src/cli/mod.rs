@@ -7,6 +7,7 @@ mod check;
 mod compact;
 mod completions;
 mod coverage;
+mod dashboard;
 mod demo;
 mod erase;
 mod explain;
@@ -280,6 +281,7 @@ enum Command {
     Explain(explain::Args),
     Backtest(backtest::Args),
     Coverage(coverage::Args),
+    Dashboard(dashboard::Args),
     Tune(tune::Args),
     New(new::Args),
     Signatures(signatures::Args),
@@ -318,6 +320,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Exit
         Command::Explain(args) => explain::run(args, &cli.global),
         Command::Backtest(args) => backtest::run(args, &cli.global),
         Command::Coverage(args) => coverage::run(args, &cli.global),
+        Command::Dashboard(args) => dashboard::run(args, &cli.global),
         Command::Tune(args) => tune::run(args, &cli.global),
         Command::New(args) => new::run(args, &cli.global),
         Command::Signatures(args) => signatures::run(args, &cli.global),

@@ -9,7 +9,7 @@ use crate::store::layout::Grain;
 use crate::store::{Store, WriteOptions, disk};
 
 /// Which log the rows are from.
-const FORMAT: &str = "inferwatch";
+pub(crate) const FORMAT: &str = "inferwatch";
 
 /// One thing that was done.
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub(crate) struct Entry {
     action: &'static str,
     at: i64,
     resource: Option<String>,
+    who: Option<String>,
     details: Map<String, Value>,
 }
 
@@ -27,6 +28,7 @@ impl Entry {
             action,
             at,
             resource: None,
+            who: None,
             details: Map::new(),
         }
     }
@@ -34,6 +36,12 @@ impl Entry {
     /// What it was done to.
     pub(crate) fn resource(mut self, id: &str) -> Entry {
         self.resource = Some(id.to_owned());
+        self
+    }
+
+    /// Who did it, where that is not whoever runs the program.
+    pub(crate) fn by(mut self, who: &str) -> Entry {
+        self.who = Some(who.to_owned());
         self
     }
 
@@ -48,9 +56,11 @@ impl Entry {
         let id = disk::random_name()?;
         let class = format!("store.{}", self.action);
         let details = Value::Object(self.details.clone()).to_string();
-        let who = ["INFERWATCH_ACTOR", "USER", "USERNAME"]
-            .into_iter()
-            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let who = self.who.clone().or_else(|| {
+            ["INFERWATCH_ACTOR", "USER", "USERNAME"]
+                .into_iter()
+                .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        });
         let hour = Grain::Hour.name_at(self.at);
         let mut rows = AuditBuilder::default();
         rows.append(&Audit {

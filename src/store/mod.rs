@@ -74,7 +74,7 @@ pub use data_file::DataFile;
 pub use encryption::{KeyStatus, TableKeyStatus, ToEncrypt};
 pub use holds::Hold;
 pub use info::{StoreInfo, TableInfo};
-pub(crate) use journal::Entry;
+pub(crate) use journal::{Entry, FORMAT as JOURNAL};
 pub(crate) use layout::component;
 pub use layout::{Grain, Partition, Period};
 pub use log::Operation;

@@ -152,7 +152,7 @@ fn line(planned: &Planned<'_>) -> Option<usize> {
         .map(|index| index + 1)
 }
 
-fn visit_scans(plan: &LogicalPlan, mut visit: impl FnMut(&TableScan)) {
+pub(super) fn visit_scans(plan: &LogicalPlan, mut visit: impl FnMut(&TableScan)) {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             visit(scan);
@@ -163,7 +163,7 @@ fn visit_scans(plan: &LogicalPlan, mut visit: impl FnMut(&TableScan)) {
 }
 
 /// The column that says when a row of a table or view happened.
-fn time_column(table: &str) -> &'static str {
+pub(super) fn time_column(table: &str) -> &'static str {
     Table::from_name(table).map_or("event_time", Table::time_column)
 }
 

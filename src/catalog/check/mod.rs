@@ -5,6 +5,7 @@
 //! the scan, not by how the text looks.
 
 mod lints;
+mod panels;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;

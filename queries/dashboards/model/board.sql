@@ -1,0 +1,7 @@
+-- /// board
+-- id          = "model"
+-- title       = "Model behaviour"
+-- position    = 2
+-- range       = "24h"
+-- description = "How much is asked, how fast it is answered, and whether the answers are still those of last week"
+-- ///

@@ -1,0 +1,7 @@
+-- /// board
+-- id          = "reliability"
+-- title       = "Reliability"
+-- position    = 3
+-- range       = "24h"
+-- description = "What was promised, what of the error budget is left, and what uses it up"
+-- ///

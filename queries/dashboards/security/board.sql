@@ -1,0 +1,7 @@
+-- /// board
+-- id          = "security"
+-- title       = "Security operations"
+-- position    = 1
+-- range       = "24h"
+-- description = "Who is trying what, what was stopped, what it costs, and what changed in the guardrails and deployments"
+-- ///
