@@ -9,6 +9,7 @@ use std::sync::Arc;
 use clap::ValueHint;
 use clap::builder::FalseyValueParser;
 
+use super::dashboard::DashboardFiles;
 use super::pack::RuleFiles;
 use super::{CLEAR, Global};
 use crate::catalog::Span;
@@ -26,7 +27,7 @@ browser page of a machine reaches that. `inferwatch token new` makes one. While 
 terminal, one for this run is printed.
 
 Examples:
-  On this machine, for this machine:
+  On this machine, for this machine; the dashboard is at http://127.0.0.1:7437/ and asks for the token:
     inferwatch serve
     curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:7437/api/query --data 'SELECT count(*) FROM calls'
   For others, with TLS:
@@ -36,7 +37,7 @@ On standard error: one line a request (status, time, method, path, peer, token),
 The first line says where it listens; port 0 takes any that is free. Ctrl-C or SIGTERM stops it when what is
 being answered has been.";
 
-/// Answer over the network: queries, records, findings; HTTP and the Postgres protocol
+/// Answer over the network: the dashboard, queries, records, findings; HTTP and the Postgres protocol
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = LONG)]
 pub(super) struct Args {
@@ -76,6 +77,8 @@ pub(super) struct Args {
     insecure: bool,
     #[command(flatten)]
     files: RuleFiles,
+    #[command(flatten)]
+    dashboards: DashboardFiles,
 
     /// What becomes of prompt and response text in records that are sent
     #[arg(
@@ -279,6 +282,7 @@ fn options(args: &Args, global: &Global, store: &Store) -> anyhow::Result<Option
         },
         intake: Some(intake(args)?),
         rules: Arc::new(args.files.read()?),
+        dashboards: Arc::new(args.dashboards.read()?),
         passing_token,
     })
 }

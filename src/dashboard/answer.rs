@@ -128,5 +128,6 @@ pub(crate) fn engine(context: &SessionContext, store: &std::path::Path) -> Engin
         context: context.clone(),
         store: store.to_path_buf(),
         parameters: crate::query::Parameters::default(),
+        audience: crate::query::Audience::Local,
     }
 }

@@ -91,7 +91,7 @@ pub fn bucket_of(range: i64, shortest: Option<Span>) -> Span {
         // Whole days.
         None => {
             let day = STEPS[STEPS.len() - 1].0;
-            let days = (range / MOST_STEPS / day + 1).max(shortest.0.div_ceil(day));
+            let days = (range / MOST_STEPS / day + 1).max((shortest.0 + day - 1) / day);
             Span(days * day)
         }
     }

@@ -19,4 +19,4 @@ pub use finding::{finding, findings};
 pub use meta::{board as board_meta, panel as panel_meta};
 pub use render::{App, html, json};
 pub use rule::{rule, rules};
-pub use triage::{LONGEST_NOTE, Triage, history};
+pub use triage::{LONGEST_NOTE, Triage, history, is_known};

@@ -99,6 +99,18 @@ pub async fn history(context: &SessionContext, finding: &str) -> Result<Vec<Map<
     rows(context, &sql).await
 }
 
+/// Whether a session has a finding of that id.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn is_known(context: &SessionContext, finding: &str) -> Result<bool> {
+    let sql = format!(
+        "SELECT 1 AS one FROM findings WHERE finding_id = {} LIMIT 1",
+        quoted(finding)
+    );
+    Ok(!rows(context, &sql).await?.is_empty())
+}
+
 /// A text as an SQL literal.
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))

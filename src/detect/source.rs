@@ -348,7 +348,8 @@ impl Extents {
         let tables: BTreeSet<Table> = tables.into_iter().chain(CLOCKS).collect();
         for table in tables {
             let snapshot = store.snapshot(table)?;
-            let ranges = snapshot.iter().filter_map(|file| file.time_range());
+            let logs = snapshot.iter().filter(|file| !file.is_journal());
+            let ranges = logs.filter_map(|file| file.time_range());
             let whole = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
             extents.extend(whole.map(|range| (table, range)));
         }

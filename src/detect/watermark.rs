@@ -14,7 +14,7 @@ use super::stored::{rows, time};
 use crate::catalog::Span;
 use crate::error::{Error, Result};
 use crate::schema::Table;
-use crate::store::{Outcome, Store, WriteOptions};
+use crate::store::{JOURNAL, Outcome, Store, WriteOptions};
 use crate::suggest::nearest;
 
 /// How far one source has come.
@@ -93,8 +93,13 @@ impl Sources {
             source.last_event
         };
         for (table, filled) in TABLES {
-            let since = since.map_or(String::new(), |since| {
-                format!(" WHERE event_time >= TIMESTAMP '{}'", time_text(since))
+            // What the store tells of itself is told when it is done, however old the logs are.
+            let journal = format!(" WHERE source_format <> '{JOURNAL}'");
+            let since = since.map_or(journal.clone(), |since| {
+                format!(
+                    "{journal} AND event_time >= TIMESTAMP '{}'",
+                    time_text(since)
+                )
             });
             let sql = format!(
                 "SELECT source_format, max(event_time) AS last FROM {}{since} GROUP BY source_format",

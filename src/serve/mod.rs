@@ -12,6 +12,7 @@
 mod api;
 mod ask;
 mod barrier;
+mod dashboard;
 mod endpoint;
 mod grant;
 mod guard;
@@ -36,10 +37,11 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
-use crate::catalog::Pack;
+use crate::catalog::{Dashboards, Pack};
 use crate::error::{Error, Result};
 use crate::session::SessionOptions;
 use crate::store::{Store, Token};
+use dashboard::Kept;
 use endpoint::Endpoint;
 use grant::{Grant, Grants};
 use guard::Rates;
@@ -116,6 +118,8 @@ pub struct Options {
     pub intake: Option<IntakeOptions>,
     /// The rules that it tells of.
     pub rules: Arc<Pack>,
+    /// The boards that it shows.
+    pub dashboards: Arc<Dashboards>,
     /// A token for this run only.
     pub passing_token: Option<Token>,
 }
@@ -166,6 +170,7 @@ struct Inner {
     queries: Arc<Semaphore>,
     query_threads: Handle,
     intake: Option<Intake>,
+    kept: Kept,
     metrics: Arc<Metrics>,
     observer: Observer,
     is_stopping: AtomicBool,
@@ -183,6 +188,14 @@ impl Server {
 
     pub(crate) fn pack(&self) -> &Arc<Pack> {
         &self.0.options.rules
+    }
+
+    fn dashboards(&self) -> &Dashboards {
+        &self.0.options.dashboards
+    }
+
+    fn kept(&self) -> &Kept {
+        &self.0.kept
     }
 
     fn metrics(&self) -> &Metrics {
@@ -242,6 +255,7 @@ fn endpoints() -> Vec<Endpoint> {
         health::endpoints(),
         login::endpoints(),
         api::endpoints(),
+        dashboard::endpoints(),
         intake::endpoints(),
         metrics::endpoints(),
     ]
@@ -298,6 +312,7 @@ pub async fn serve(
             Some(intake) => Some(Intake::open(&store, intake.clone(), &metrics)?),
             None => None,
         },
+        kept: Kept::default(),
         metrics,
         query_threads: query_threads.handle().clone(),
         store,

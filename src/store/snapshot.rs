@@ -386,6 +386,18 @@ impl<'a> FileEntry<'a> {
         !below && !above
     }
 
+    /// Whether all of its rows are what the store tells of itself: these are of the time when it was done, however old
+    /// the logs are.
+    pub(crate) fn is_journal(&self) -> bool {
+        let Some([min, max, _]) = self.snapshot.column("source_format") else {
+            return false;
+        };
+        [min, max].iter().all(|bound| {
+            let bound = bound.as_string::<i32>();
+            bound.is_valid(self.index) && bound.value(self.index) == crate::store::JOURNAL
+        })
+    }
+
     /// First and last time of its rows in microseconds, rounded outwards to milliseconds.
     pub fn time_range(&self) -> Option<(i64, i64)> {
         let [min, max, _] = self.snapshot.column(self.snapshot.table.time_column())?;

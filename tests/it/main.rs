@@ -8,6 +8,7 @@ mod cli;
 mod compaction;
 mod correlation;
 mod crashes;
+mod dashboard;
 mod docs;
 mod erasure;
 mod exceptions;

@@ -99,7 +99,7 @@ export class Chart {
       width: this.width,
       height: this.height,
       tzDate: utc,
-      padding: [8, 10, 0, 0],
+      padding: [8, 18, 0, 0],
       cursor: {
         sync: { key: this.sync, setSeries: false },
         points: { show: !this.isBars && !this.isHeat, size: 6 },
@@ -126,7 +126,7 @@ export class Chart {
       ],
       series: [{}, ...data.series.map((one) => this.seriesOptions(one))],
       hooks: {
-        drawClear: [(plot) => this.drawCells(plot)],
+        drawAxes: [(plot) => this.drawCells(plot)],
         draw: [(plot) => this.drawThresholds(plot)],
         setCursor: [(plot) => this.point(plot)],
         setSelect: [(plot) => this.select(plot)],
@@ -140,13 +140,22 @@ export class Chart {
   seriesOptions(one) {
     const stroke = this.colors.get(one.name)
     if (this.isBars || this.isHeat) return { show: !this.hidden.has(one.name), paths: () => null, points: { show: false }, stroke }
-    const few = one.values.filter((value) => value !== null).length < 40
+    // One value between two gaps has no line, and three have one that is overlooked: they get points.
+    const alone = []
+    let run = []
+    for (let at = 0; at <= one.values.length; at += 1) {
+      if ((one.values[at] ?? null) !== null) run.push(at)
+      else {
+        if (run.length <= 3) alone.push(...run)
+        run = []
+      }
+    }
     return {
       show: !this.hidden.has(one.name),
       stroke,
       width: 1.6,
       spanGaps: false,
-      points: { show: few ? undefined : false, size: 4, fill: stroke },
+      points: { show: alone.length > 0, size: 5, fill: stroke, filter: () => alone },
     }
   }
 
@@ -208,7 +217,8 @@ export class Chart {
     }
     for (const threshold of this.panel.thresholds) [low, high] = [Math.min(low, threshold.value), Math.max(high, threshold.value)]
     if (!(low < Infinity)) return [0.1, 1]
-    return [10 ** Math.floor(Math.log10(low) - 0.01), 10 ** Math.ceil(Math.log10(high) + 0.01)]
+    const most = this.panel.unit === 'p_value' ? 1 : Infinity
+    return [10 ** Math.floor(Math.log10(low) - 0.01), Math.min(most, 10 ** Math.ceil(Math.log10(high) + 0.01))]
   }
 
   logSplits() {
@@ -310,10 +320,14 @@ export class Chart {
   drawLegend() {
     const { unit } = this.panel
     if (this.isHeat || this.data.series.length === 0) return fill(this.legend)
-    const isSum = ['count', 'tokens', 'usd', 'bytes'].includes(unit)
+    // Of things their number, of rates the mean, of anything else the last value.
+    const isSum = this.isBars && ['count', 'tokens', 'usd', 'bytes'].includes(unit)
+    const isRate = unit.startsWith('per_') || unit === 'usd_per_hour'
+    const what = isSum ? 'total' : isRate ? 'mean' : 'last'
     const summary = (one) => {
       const values = one.values.filter((value) => value !== null)
       if (isSum) return number(one.total, unit)
+      if (isRate) return number(values.length ? one.total / values.length : null, unit)
       return number(values.length ? values[values.length - 1] : null, unit)
     }
     const chips = this.data.series.map((one) => {
@@ -324,7 +338,7 @@ export class Chart {
         {
           type: 'button',
           class: ['chip', this.hidden.has(one.name) && 'off'],
-          title: `${one.name}\n${isSum ? 'total' : 'last'} ${summary(one)}`,
+          title: `${one.name}\n${what} ${summary(one)}`,
           'aria-pressed': String(!this.hidden.has(one.name)),
           onclick: (event) => this.toggle(one.name, event.altKey || event.metaKey),
         },

@@ -171,6 +171,9 @@ export function tail(name, length = 34) {
   if (text.length <= length) return text
   const role = text.match(/(?:assumed-role|user|role)\/(.+)$/)
   if (role && role[1].length <= length) return '…' + role[1]
+  // What differs of an address is before its `@`.
+  const at = text.indexOf('@')
+  if (at > 0 && at < length - 4) return text.slice(0, length - 1) + '…'
   return '…' + text.slice(-(length - 1))
 }
 

@@ -44,7 +44,8 @@ export function cell(name, value, kind) {
   }
   if (typeof value === 'number') {
     const unit = name === 'score' ? null : unitOf(name) ?? (Number.isInteger(value) ? 'count' : null)
-    return h('span', { title: String(value) }, name === 'score' ? value.toFixed(3) : number(value, unit))
+    const text = name === 'score' ? value.toFixed(3) : unit === 'percent' ? `${(value * 100).toFixed(2)} %` : number(value, unit)
+    return h('span', { title: String(value) }, text)
   }
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
   if (typeof value === 'object') return h('code', { title: JSON.stringify(value) }, tail(JSON.stringify(value), 60))
@@ -86,7 +87,7 @@ export function table(columns, rows, { onRow, label } = {}) {
                 draw()
               },
             },
-            words(column.name),
+            words(column.name.replace(/_share$/, '')),
           ),
         ),
       ),

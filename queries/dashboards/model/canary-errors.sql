@@ -3,7 +3,7 @@
 -- title       = "Canary against stable: failures"
 -- board       = "model"
 -- position    = 9
--- size        = "half"
+-- size        = "third"
 -- chart       = "line"
 -- unit        = "percent"
 -- bucket      = "5m"

@@ -3,7 +3,7 @@
 -- title       = "Canary against stable: latency"
 -- board       = "model"
 -- position    = 8
--- size        = "half"
+-- size        = "third"
 -- chart       = "line"
 -- unit        = "ms"
 -- bucket      = "5m"

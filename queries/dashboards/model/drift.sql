@@ -3,7 +3,7 @@
 -- title       = "Prediction drift"
 -- board       = "model"
 -- position    = 7
--- size        = "half"
+-- size        = "third"
 -- chart       = "line"
 -- unit        = "p_value"
 -- scale       = "log"

@@ -98,7 +98,7 @@ pub(super) fn parameter(name: &str, kind: &str, description: &str) -> Value {
 }
 
 /// The description of an operation that answers in JSON.
-fn operation(summary: &str, parameters: Vec<Value>, answer: &str) -> Value {
+pub(super) fn operation(summary: &str, parameters: Vec<Value>, answer: &str) -> Value {
     json!({
         "summary": summary,
         "parameters": parameters,
