@@ -2,7 +2,7 @@
 //! nobody has to read a prompt.
 
 use hmac::{Hmac, Mac};
-use inferwatch_udfs::injection::{self, Matcher, Role};
+use inferwatch_udfs::injection::{self, Matcher, Recall, Role};
 use inferwatch_udfs::pii;
 use inferwatch_udfs::text::{
     entropy::text_entropy, hidden::hidden_characters, sketch::text_sketch,
@@ -10,7 +10,6 @@ use inferwatch_udfs::text::{
 use sha2::Sha256;
 
 use super::record::{CallRow, Direction, Part, PartType};
-use super::repeated::Repeated;
 use crate::schema::InjectionFinding;
 
 /// A call with more hits than this tells nothing new by the next one.
@@ -20,7 +19,7 @@ const MAX_FINDINGS: usize = 32;
 pub(super) struct Enricher {
     matcher: &'static Matcher,
     key: Hmac<Sha256>,
-    injection: Repeated,
+    injection: Recall,
     pii: pii::Scratch,
     joined: String,
 }
@@ -31,7 +30,7 @@ impl Enricher {
         Enricher {
             matcher: Matcher::builtin(),
             key: Hmac::new_from_slice(secret).expect("a key of any length will do"),
-            injection: Repeated::new(Matcher::builtin(), secret),
+            injection: Recall::new(Matcher::builtin()),
             pii: pii::Scratch::default(),
             joined: String::new(),
         }

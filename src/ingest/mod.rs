@@ -47,7 +47,6 @@ mod otlp;
 mod prices;
 mod provider_audit;
 mod reader;
-mod repeated;
 mod residue;
 mod source;
 mod split;

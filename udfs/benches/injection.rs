@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 use inferwatch_udfs::injection::evaluate::LabelledRow;
-use inferwatch_udfs::injection::{self, Matcher, Role, Scratch};
+use inferwatch_udfs::injection::{self, Matcher, Recall, Role, Scratch};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -142,7 +142,7 @@ fn functions(criterion: &mut Criterion) {
     });
 }
 
-/// What most texts cost: ordinary ones, each scanned once in a pass.
+/// What most texts cost: ordinary ones, each scanned in every pass, and each remembered from the passes before.
 fn benign_mix(criterion: &mut Criterion) {
     let texts = match std::env::var_os("INJECTION_TEXTS") {
         Some(path) => {
@@ -161,6 +161,15 @@ fn benign_mix(criterion: &mut Criterion) {
     for (name, texts) in [("rows", texts), ("documents", documents)] {
         let bytes: usize = texts.iter().map(String::len).sum();
         group.throughput(Throughput::Bytes(bytes as u64));
+        let mut recall = Recall::new(Matcher::builtin());
+        group.bench_function(format!("{name}, remembered"), |bencher| {
+            bencher.iter(|| {
+                texts
+                    .iter()
+                    .map(|text| recall.scan(text, Role::User).score)
+                    .sum::<f64>()
+            });
+        });
         let (matcher, mut scratch) = (Matcher::builtin(), Scratch::default());
         group.bench_function(name, |bencher| {
             bencher.iter(|| {

@@ -1,16 +1,15 @@
 //! One batch of texts for the SQL functions: string layouts, dictionaries, scalars and roles, so that each function says only what it
 //! makes of a verdict.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArrayType, StringViewArray};
 use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs};
-use foldhash::fast::FixedState;
 
-use super::{Matcher, Role, Scratch, Verdict};
+use super::{Matcher, Recall, Role, Verdict};
 
 /// Runs `rows` over the text column with the role of each row. Scalars in, scalar out; the values of a dictionary are looked at once.
 pub(super) fn map_texts(
@@ -95,30 +94,23 @@ pub(super) fn for_each_text<'a>(
     }
 }
 
-/// Scans each text and hands the verdict to `row`; long texts that repeat in the batch are scanned once.
+thread_local! {
+    /// Outlives a batch: texts come again in the next.
+    static RECALL: RefCell<Recall> = RefCell::new(Recall::new(Matcher::builtin()));
+}
+
+/// Scans each text and hands the verdict to `row`.
 pub(super) fn scan_each(
     column: &dyn Array,
     roles: &Roles<'_>,
     mut row: impl FnMut(Option<&Verdict>),
 ) -> Result<()> {
-    let matcher = Matcher::builtin();
-    let mut scratch = Scratch::default();
-    let mut index = 0;
-    // Most texts are scanned faster than they are remembered.
-    let mut known: HashMap<(&str, Role), Verdict, FixedState> = HashMap::default();
-    for_each_text(column, |text| {
-        let role = roles.at(index);
-        index += 1;
-        let Some(text) = text else { return row(None) };
-        if text.len() < REMEMBERED {
-            return row(Some(matcher.scan(&mut scratch, text, role)));
-        }
-        let verdict = known
-            .entry((text, role))
-            .or_insert_with(|| matcher.scan(&mut scratch, text, role).clone());
-        row(Some(verdict));
+    RECALL.with_borrow_mut(|recall| {
+        let mut index = 0;
+        for_each_text(column, |text| {
+            let role = roles.at(index);
+            index += 1;
+            row(text.map(|text| recall.scan(text, role)));
+        })
     })
 }
-
-/// Texts from this length on are worth a place in the table of texts seen in a batch: system prompts above all.
-const REMEMBERED: usize = 1024;

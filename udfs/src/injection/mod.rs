@@ -6,7 +6,7 @@
 //! Modules in reading order: `verdict` (what comes out), `signature` and `pattern` (what is looked for), `fold`, `letters`,
 //! `confusables`, `normalize` and `decode` (one spelling for all), `marks`, `gates`, `probe`, `scout`, `walk` and `survey` (stage
 //! one), `lexicon`, `tokens` and `search` (stage two), `coverage`, `staging` and `compile` (signatures to tables), `matcher` (all
-//! together), `evaluate` (how good it is on labelled text), `batch` and `udf` (SQL).
+//! together), `recall` (texts that come again), `evaluate` (how good it is on labelled text), `batch` and `udf` (SQL).
 //!
 //! Left out: meaning. A request that hides in an innocent story, an optimised suffix, a nested encoding or an image needs a model to
 //! judge; signatures find what is said in words that give it away.
@@ -26,6 +26,7 @@ mod matcher;
 mod normalize;
 mod pattern;
 mod probe;
+mod recall;
 mod scout;
 mod search;
 mod signature;
@@ -38,6 +39,7 @@ mod walk;
 
 pub use matcher::{Matcher, Scratch};
 pub use normalize::normalize_text;
+pub use recall::Recall;
 pub use signature::{Signature, SignatureError};
 pub use udf::{
     InjectionHits, InjectionMatch, InjectionScore, InjectionSignatures, NormalizeText, udfs,
