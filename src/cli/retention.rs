@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::output;
 use crate::retention::{self, Applied, CaseResult, Plan};
 use crate::schema::Table;
-use crate::store::{Store, WriteOptions};
+use crate::store::WriteOptions;
 
 const LONG: &str = "\
 Examples:
