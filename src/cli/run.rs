@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::output::words::plural;
 use crate::output::{self, table};
 use crate::parallel::processors;
+use crate::sinks;
 use crate::size;
 use crate::store::Store;
 
@@ -312,11 +313,22 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             ))
             .map(|()| ExitCode::from(CLEAR));
     }
+    // Before the evaluation: what it finds is told by sinks that are new as well.
+    let told = match range == Range::SinceLast && !args.dry_run {
+        true => super::schedule::open_sinks(&runtime, &store, &rules, global)?,
+        false => None,
+    };
     let started = Instant::now();
     let outcomes = run_rules(runtime.handle(), &store, &rules, &options)?;
     let episodes = episodes(&outcomes);
     print(&outcomes, &episodes, args.format)?;
     summary(global, &outcomes, started.elapsed());
+    if let Some(mut deliverer) = told {
+        let now = chrono::Utc::now().timestamp_micros();
+        for pass in runtime.block_on(sinks::deliver(&mut deliverer, now)) {
+            super::schedule::tell_pass(pass.as_ref(), global);
+        }
+    }
     Ok(ExitCode::from(exit_code(
         &outcomes,
         &episodes,

@@ -24,7 +24,7 @@ use crate::schedule::{
     self, Event, Folder, Follow, Maintenance, Retention, Settings, Step, Stop, Task,
 };
 use crate::schema::Micros;
-use crate::sinks::{self, Deliverer, Running};
+use crate::sinks::{self, Deliverer, Pass};
 use crate::store::Store;
 use crate::suggest::nearest;
 
@@ -224,7 +224,15 @@ pub(super) fn run(
         None => global.open_store()?,
     };
     // Before the first evaluation: what it finds is told by sinks that are new as well.
-    let delivery = deliver(runtime, &store, rules, global)?;
+    let delivery = match open_sinks(runtime, &store, rules, global)? {
+        Some(deliverer) => {
+            let global = global.clone();
+            Some(sinks::start(deliverer, move |pass| {
+                tell_pass(pass, &global)
+            })?)
+        }
+        None => None,
+    };
     let stop = Stop::default();
     interrupt::stop_on_signals(runtime, stop.clone())?;
     global.note(&format!(
@@ -259,13 +267,16 @@ pub(super) fn run(
     Ok(ExitCode::from(CLEAR))
 }
 
-/// Delivers findings to the sinks of the config file, on a thread of its own; `None` without any.
-fn deliver(
+/// The sinks of the config file, open from before the first evaluation on; `None` without any.
+///
+/// # Errors
+/// When the settings, or what sinks are still to be told, cannot be read.
+pub(super) fn open_sinks(
     runtime: &tokio::runtime::Runtime,
     store: &Store,
     rules: &[&RuleFile],
     global: &Global,
-) -> anyhow::Result<Option<Running>> {
+) -> anyhow::Result<Option<Deliverer>> {
     let Some(path) = global.config_file() else {
         return Ok(None);
     };
@@ -274,38 +285,40 @@ fn deliver(
         return Ok(None);
     }
     let rules: Vec<RuleFile> = rules.iter().map(|file| (*file).clone()).collect();
-    let deliverer = runtime.block_on(async {
+    Ok(Some(runtime.block_on(async {
         let mut deliverer = Deliverer::open(store, settings, rules, None).await?;
         let now = chrono::Utc::now().timestamp_micros();
         deliverer.begin(now).await?;
         Ok::<_, Error>(deliverer)
-    })?;
-    let global = global.clone();
-    let running = sinks::start(deliverer, move |pass| match pass {
-        Ok(pass) => {
-            for note in &pass.notes {
-                global.note(&format!("sink `{}`: {note}", pass.sink));
-            }
-            for failure in &pass.failures {
-                global.note(&format!("sink `{}`: {failure}", pass.sink));
-            }
-            let counts = [
-                (pass.sent, "told"),
-                (pass.failed, "failed"),
-                (pass.dead, "given up"),
-            ];
-            let counts: Vec<String> = counts
-                .iter()
-                .filter(|(count, _)| *count > 0)
-                .map(|(count, what)| format!("{count} {what}"))
-                .collect();
-            if !counts.is_empty() {
-                global.note(&format!("sink `{}`: {}", pass.sink, counts.join(", ")));
-            }
-        }
-        Err(error) => output::note(&format!("warning: sinks: {}", chain(error))),
-    })?;
-    Ok(Some(running))
+    })?))
+}
+
+/// Says what a pass over a sink came to.
+pub(super) fn tell_pass(pass: Result<&Pass, &Error>, global: &Global) {
+    let pass = match pass {
+        Ok(pass) => pass,
+        Err(error) => return output::note(&format!("warning: sinks: {}", chain(error))),
+    };
+    let sink = &pass.sink;
+    for note in &pass.notes {
+        global.note(&format!("sink `{sink}`: {note}"));
+    }
+    for failure in &pass.failures {
+        global.note(&format!("sink `{sink}`: {failure}"));
+    }
+    let counts = [
+        (pass.sent, "told"),
+        (pass.failed, "failed"),
+        (pass.dead, "given up"),
+    ];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if !counts.is_empty() {
+        global.note(&format!("sink `{sink}`: {}", counts.join(", ")));
+    }
 }
 
 /// Tells a person what happens, on standard error.

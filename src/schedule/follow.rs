@@ -42,8 +42,10 @@ const BATCH_FILES: usize = 2_000;
 /// How long to wait for another scheduler that is reading.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A file that has grown is read from its beginning, to know it again. So it rests for as many times as long as that
-/// took.
+/// took,
 const REST: i64 = 20;
+/// but no longer than this, in microseconds.
+const LONGEST_REST: i64 = 60_000_000;
 
 /// What a file looked like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +133,7 @@ impl Follower {
             self.files.retain(|path, _| there.contains(path));
         }
         if !has_read {
-            self.rests_until = now + REST * micros(started);
+            self.rests_until = now + (REST * micros(started)).min(LONGEST_REST);
         }
         Ok(unreadable)
     }
@@ -194,7 +196,8 @@ impl Follower {
             let Some(summary) = summary else {
                 return Ok(());
             };
-            let rests_until = now + REST * micros(started) / batch.len().max(1) as i64;
+            let rest = REST * micros(started) / batch.len().max(1) as i64;
+            let rests_until = now + rest.min(LONGEST_REST);
             for (path, state) in batch {
                 // What it looked like before it was read: what has come to it meanwhile is for the next pass.
                 if let Some(seen) = self.files.get_mut(&path) {

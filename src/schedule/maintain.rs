@@ -137,8 +137,18 @@ impl Upkeep {
         store: &Store,
         now: i64,
     ) -> Result<Option<Step>> {
-        let [compaction, retention] = self.next();
-        if compaction.is_some_and(|at| now >= at) {
+        let is_due = |at: Option<i64>| at.is_some_and(|at| now >= at);
+        let [compaction, retention] = self.next().map(is_due);
+        let swept = self.swept_at.map(|at| at + self.settings.sweep_every.0);
+        let sweep = self.settings.compact_every.is_some() && (swept.is_none() || is_due(swept));
+        if !compaction && !retention && !sweep {
+            return Ok(None);
+        }
+        // Of several schedulers one is enough; the others find it done when they look again.
+        let Some(_alone) = store.try_alone("upkeep")? else {
+            return Ok(None);
+        };
+        if compaction {
             let step = self.compact(store, now);
             if !matches!(step, Ok(Some(_))) {
                 self.compacted_at = Some(now);
@@ -148,9 +158,7 @@ impl Upkeep {
                 return Ok(Some(Step::Compacted(report)));
             }
         }
-        let is_compacting = self.settings.compact_every.is_some();
-        let swept = self.swept_at.map(|at| at + self.settings.sweep_every.0);
-        if is_compacting && swept.is_none_or(|at| now >= at) {
+        if sweep {
             self.swept_at = Some(now);
             let swept = store.sweep(&SweepOptions {
                 at: now,
@@ -158,7 +166,7 @@ impl Upkeep {
             })?;
             return Ok(Some(Step::Swept(swept)));
         }
-        if retention.is_some_and(|at| now >= at) {
+        if retention {
             self.retained_at = Some(now);
             return self.retain(runtime, store, now).map(Some);
         }

@@ -44,6 +44,8 @@ pub struct Scheduler<'p> {
     /// The tables as they were when it was last looked.
     versions: BTreeMap<Table, u64>,
     clock: Clock,
+    /// Whether something has come that the clock does not know of.
+    is_late: bool,
     news: News,
     follower: Option<Follower>,
     upkeep: Upkeep,
@@ -79,6 +81,7 @@ impl<'p> Scheduler<'p> {
             rules: standing,
             versions: BTreeMap::new(),
             clock: Clock::default(),
+            is_late: false,
             news: News::default(),
             follower: settings.follow.clone().map(Follower::new),
             upkeep: Upkeep::new(settings.maintenance.clone()),
@@ -201,7 +204,6 @@ impl<'p> Scheduler<'p> {
 
     /// Notes what has come to the tables since it was last looked.
     fn look(&mut self) -> Result<()> {
-        let mut changed = BTreeSet::new();
         for table in Table::ALL {
             let Some(version) = self.store.snapshot(table)?.version() else {
                 continue;
@@ -211,15 +213,15 @@ impl<'p> Scheduler<'p> {
                 Some(known) => self.news.add(&self.store, table, known, version)?,
                 None => self.news.begin(&self.store, table, version, &self.rules)?,
             }
-            changed.insert(table);
+            // What rules write down themselves says nothing of how late it is.
+            self.is_late |= table != Table::Evaluations;
             self.versions.insert(table, version);
         }
-        // What rules write down themselves says nothing of how late it is.
-        changed.remove(&Table::Evaluations);
-        if !changed.is_empty() {
+        if self.is_late {
             let files: Vec<&RuleFile> = self.rules.iter().map(|rule| rule.file).collect();
             let clock = Clock::read(&self.store, &self.context, &files, &self.options);
             self.clock = self.runtime.block_on(clock)?;
+            self.is_late = false;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! The note means nothing without the lock beside it, which the system takes back however the process ends.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,6 +65,25 @@ impl Store {
         })
     }
 
+    /// The right to do something that one process does for all; `None` while another has it.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn try_alone(&self, task: &str) -> Result<Option<File>> {
+        let path = self.lock_path(task);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
+        }
+    }
+
     /// The notes of those that are at work as something, in no order. What the dead have left is removed.
     ///
     /// # Errors
@@ -116,6 +135,9 @@ mod tests {
         notes.sort_by_key(Value::as_i64);
         assert_eq!(notes, [Value::from(2), Value::from(3)]);
         assert_eq!(present("server"), [Value::Null; 0]);
+        let alone = store.try_alone("upkeep").expect("a lock");
+        assert!(alone.is_some());
+        assert!(store.try_alone("upkeep").expect("a lock").is_none());
         drop(two);
         assert_eq!(present("scheduler"), [Value::from(2)]);
         // Killed: the lock is gone, and what it wrote is still there.
