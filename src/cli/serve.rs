@@ -217,7 +217,7 @@ fn parse_postgres(text: &str) -> Result<Postgres, String> {
 /// # Errors
 /// When the store cannot be opened, or the address is not to be listened on.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let store = Store::open_or_create(&global.store)?;
+    let store = global.open_or_create_store()?;
     let options = options(args, global, &store)?;
     let quiet = global.quiet;
     let observer = Arc::new(move |event: &Event<'_>| tell(event, quiet));

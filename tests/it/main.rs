@@ -24,6 +24,7 @@ mod runs;
 mod schedule;
 mod sinks;
 mod serve;
+mod sinks;
 mod slt;
 mod sources;
 mod store;
