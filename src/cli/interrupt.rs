@@ -49,6 +49,24 @@ pub(super) fn stop_on_signals(runtime: &tokio::runtime::Runtime, stop: Stop) -> 
     Ok(())
 }
 
+/// As [`stop_on_signals`], for who waits for the first signal itself.
+///
+/// # Errors
+/// When the system does not tell of signals.
+pub(super) fn signalled(
+    runtime: &tokio::runtime::Runtime,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let _inside = runtime.enter();
+    let mut signals = Signals::new().context("cannot wait for signals")?;
+    Ok(async move {
+        signals.next().await;
+        tokio::spawn(async move {
+            let code = signals.next().await;
+            std::process::exit(i32::from(code));
+        });
+    })
+}
+
 /// The signals that end a program, as the exit codes that shells report for them.
 struct Signals {
     #[cfg(unix)]

@@ -161,27 +161,32 @@ fn parse_folder(text: &str) -> Result<Folder, String> {
 }
 
 impl Going {
+    /// How records are read; the secret and the time are those of the store and the moment.
+    pub(super) fn decoding(&self, threads: usize) -> anyhow::Result<ingest::Options> {
+        Ok(ingest::Options {
+            format: None,
+            content: self.content,
+            threads,
+            secret: [0; 32],
+            now: Micros(0),
+            prices: Arc::new(match &self.prices {
+                Some(path) => PriceList::with_file(path)?,
+                None => PriceList::builtin(),
+            }),
+            mapping: Arc::new(match &self.mapping {
+                Some(path) => Mapping::with_file(path)?,
+                None => Mapping::builtin().clone(),
+            }),
+        })
+    }
+
     /// All of it, for a scheduler that evaluates rules as `run` says.
     pub(super) fn settings(&self, run: RunOptions) -> anyhow::Result<Settings> {
         let follow = match self.follow.is_empty() {
             true => None,
             false => Some(Follow {
                 folders: self.follow.clone(),
-                options: ingest::Options {
-                    format: None,
-                    content: self.content,
-                    threads: run.threads,
-                    secret: [0; 32],
-                    now: Micros(0),
-                    prices: Arc::new(match &self.prices {
-                        Some(path) => PriceList::with_file(path)?,
-                        None => PriceList::builtin(),
-                    }),
-                    mapping: Arc::new(match &self.mapping {
-                        Some(path) => Mapping::with_file(path)?,
-                        None => Mapping::builtin().clone(),
-                    }),
-                },
+                options: self.decoding(run.threads)?,
                 settle: self.settle,
             }),
         };
@@ -224,15 +229,7 @@ pub(super) fn run(
         None => global.open_store()?,
     };
     // Before the first evaluation: what it finds is told by sinks that are new as well.
-    let delivery = match open_sinks(runtime, &store, rules, global)? {
-        Some(deliverer) => {
-            let global = global.clone();
-            Some(sinks::start(deliverer, move |pass| {
-                tell_pass(pass, &global)
-            })?)
-        }
-        None => None,
-    };
+    let delivery = deliver(runtime, &store, rules, global)?;
     let stop = Stop::default();
     interrupt::stop_on_signals(runtime, stop.clone())?;
     global.note(&format!(
@@ -265,6 +262,25 @@ pub(super) fn run(
     }
     global.note("stopped");
     Ok(ExitCode::from(CLEAR))
+}
+
+/// Delivers findings to the sinks of the config file, on a thread of its own; `None` without any.
+///
+/// # Errors
+/// As [`open_sinks`].
+pub(super) fn deliver(
+    runtime: &tokio::runtime::Runtime,
+    store: &Store,
+    rules: &[&RuleFile],
+    global: &Global,
+) -> anyhow::Result<Option<Running>> {
+    let Some(deliverer) = open_sinks(runtime, store, rules, global)? else {
+        return Ok(None);
+    };
+    let teller = global.clone();
+    Ok(Some(sinks::start(deliverer, move |pass| {
+        tell_pass(pass, &teller);
+    })?))
 }
 
 /// The sinks of the config file, open from before the first evaluation on; `None` without any.

@@ -6,18 +6,25 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::ValueHint;
 use clap::builder::FalseyValueParser;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use super::dashboard::DashboardFiles;
-use super::pack::RuleFiles;
-use super::{CLEAR, Global};
-use crate::catalog::Span;
+use super::ingest::warn_of_clear_text;
+use super::run::Evaluation;
+use super::schedule::{self, Going, Teller};
+use super::{CLEAR, Global, interrupt};
+use crate::catalog::{Pack, Span};
 use crate::error::{Error, Result};
-use crate::ingest::{ContentMode, Mapping, PriceList};
+use crate::ingest;
 use crate::output::{self, escape::visible};
+use crate::schedule::Stop;
 use crate::serve::{Event, IntakeOptions, Limits, Options, TlsFiles, serve};
 use crate::session::SessionOptions;
+use crate::sinks::Running;
 use crate::size;
 use crate::store::{Rights, Store, Token};
 
@@ -33,11 +40,16 @@ Examples:
   For others, with TLS:
     inferwatch serve --listen 0.0.0.0:7437 --tls-cert chain.pem --tls-key key.pem --allow-host logs.example.com
 
+Beside that it does what `inferwatch run` does, with the same flags: rules when they are due, landing folders
+(`--follow`), maintenance, sinks; `--no-schedule` leaves that out. `--content`, `--prices` and `--mapping` hold
+for what is sent as for what lands.
+
 On standard error: one line a request (status, time, method, path, peer, token), but not with `--quiet`.
 The first line says where it listens; port 0 takes any that is free. Ctrl-C or SIGTERM stops it when what is
 being answered has been.";
 
-/// Answer over the network: the dashboard, queries, records, findings; HTTP and the Postgres protocol
+/// Do what `run` does, and answer over the network: the dashboard, queries, records, findings; HTTP and the Postgres
+/// protocol
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = LONG)]
 pub(super) struct Args {
@@ -75,26 +87,12 @@ pub(super) struct Args {
     /// Listen beyond this machine without TLS, as behind a proxy that has it
     #[arg(long, env = "INFERWATCH_SERVE_INSECURE", value_parser = FalseyValueParser::new())]
     insecure: bool,
-    #[command(flatten)]
-    files: RuleFiles,
+    /// Only answer: evaluate no rule, follow no folder, keep nothing in shape
+    #[arg(long, env = "INFERWATCH_SERVE_NO_SCHEDULE", value_parser = FalseyValueParser::new())]
+    no_schedule: bool,
     #[command(flatten)]
     dashboards: DashboardFiles,
 
-    /// What becomes of prompt and response text in records that are sent
-    #[arg(
-        long,
-        env = "INFERWATCH_SERVE_CONTENT",
-        value_enum,
-        default_value_t,
-        help_heading = "Records"
-    )]
-    content: ContentMode,
-    /// Prices that win over the list that ships, or replace it
-    #[arg(long, env = "INFERWATCH_SERVE_PRICES", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Records")]
-    prices: Option<PathBuf>,
-    /// Where columns are found in records of no known format
-    #[arg(long, env = "INFERWATCH_SERVE_MAPPING", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Records")]
-    mapping: Option<PathBuf>,
     /// Least time from one commit to the next; what is sent meanwhile shares one
     #[arg(
         long,
@@ -148,12 +146,12 @@ pub(super) struct Args {
     /// Threads for queries; one per processor by default
     #[arg(
         long,
-        env = "INFERWATCH_SERVE_THREADS",
+        env = "INFERWATCH_SERVE_QUERY_THREADS",
         value_name = "N",
         value_parser = super::sql::parse_threads,
         help_heading = "Limits"
     )]
-    threads: Option<usize>,
+    query_threads: Option<usize>,
     /// Queries at a time
     #[arg(
         long,
@@ -199,6 +197,11 @@ pub(super) struct Args {
         help_heading = "Limits"
     )]
     max_connections: usize,
+
+    #[command(flatten)]
+    evaluation: Evaluation,
+    #[command(flatten)]
+    going: Going,
 }
 
 /// Where the Postgres protocol is spoken, if it is.
@@ -220,17 +223,89 @@ fn parse_postgres(text: &str) -> Result<Postgres, String> {
 /// # Errors
 /// When the store cannot be opened, or the address is not to be listened on.
 pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let store = Store::open_or_create(&global.store)?;
-    let options = options(args, global, &store)?;
+    let runtime = super::runtime(None)?;
+    let store = global.open_or_create_store()?;
+    let decoding = args.going.decoding(1)?;
+    warn_of_clear_text(&store, decoding.content, global)?;
+    let pack = Arc::new(args.evaluation.pack()?);
+    let options = options(args, global, &store, &decoding, &pack)?;
+    let signal = interrupt::signalled(&runtime)?;
+    let stop = Stop::default();
+    let beside = match args.no_schedule {
+        true => None,
+        false => Some(Beside::start(args, global, &runtime, &store, &pack, &stop)?),
+    };
     let quiet = global.quiet;
     let observer = Arc::new(move |event: &Event<'_>| tell(event, quiet));
-    let runtime = super::runtime(None)?;
-    runtime.block_on(serve(store, options, observer, told_to_stop()))?;
+    let served = runtime.block_on(serve(store, options, observer, async {
+        signal.await;
+        stop.stop();
+    }));
+    // Also when it could not begin.
+    stop.stop();
+    let scheduled = beside.map_or(Ok(()), |beside| beside.end(&runtime));
+    served?;
+    scheduled?;
     runtime.shutdown_background();
     Ok(ExitCode::from(CLEAR))
 }
 
-fn options(args: &Args, global: &Global, store: &Store) -> anyhow::Result<Options> {
+/// What goes on beside the answers: the scheduler, and delivery to sinks.
+struct Beside {
+    scheduler: JoinHandle<Result<()>>,
+    delivery: Option<Running>,
+}
+
+impl Beside {
+    fn start(
+        args: &Args,
+        global: &Global,
+        runtime: &Runtime,
+        store: &Store,
+        pack: &Pack,
+        stop: &Stop,
+    ) -> anyhow::Result<Beside> {
+        let settings = args.evaluation.options(runtime, pack)?;
+        let settings = args.going.settings(settings)?;
+        let rules = args.evaluation.rules(pack)?;
+        // Before the first evaluation: what it finds is told by sinks that are new as well.
+        let delivery = schedule::deliver(runtime, store, &rules, global)?;
+        let wanted = Pack {
+            rules: rules.into_iter().cloned().collect(),
+            ..pack.clone()
+        };
+        let mut teller = Teller::new(global.clone());
+        let scheduler = crate::schedule::spawn(
+            runtime.handle(),
+            store.clone(),
+            Arc::new(wanted),
+            settings,
+            stop.clone(),
+            move |event| teller.tell(event),
+        );
+        Ok(Beside {
+            scheduler,
+            delivery,
+        })
+    }
+
+    /// Waits for what has begun. It has been told to stop.
+    fn end(self, runtime: &Runtime) -> anyhow::Result<()> {
+        let scheduled = runtime.block_on(self.scheduler);
+        if let Some(delivery) = self.delivery {
+            delivery.stop();
+        }
+        Ok(scheduled.context("the scheduler")??)
+    }
+}
+
+fn options(
+    args: &Args,
+    global: &Global,
+    store: &Store,
+    decoding: &ingest::Options,
+    pack: &Arc<Pack>,
+) -> anyhow::Result<Options> {
     let now = chrono::Utc::now().timestamp_micros();
     let has_token = store.tokens()?.iter().any(|token| token.is_valid_at(now));
     let mut addresses = std::iter::once(args.listen).chain(args.pg_listen.0);
@@ -268,7 +343,7 @@ fn options(args: &Args, global: &Global, store: &Store) -> anyhow::Result<Option
             .map(|(certificate, key)| TlsFiles { certificate, key }),
         session: SessionOptions {
             memory_limit: args.memory_limit,
-            target_partitions: args.threads,
+            target_partitions: args.query_threads,
             spill_parent: Some(global.store.join("spill")),
             ..SessionOptions::default()
         },
@@ -280,29 +355,25 @@ fn options(args: &Args, global: &Global, store: &Store) -> anyhow::Result<Option
             rows: args.max_rows,
             ..Limits::default()
         },
-        intake: Some(intake(args)?),
-        rules: Arc::new(args.files.read()?),
+        intake: Some(intake(args, decoding)),
+        rules: Arc::clone(pack),
         dashboards: Arc::new(args.dashboards.read()?),
         passing_token,
     })
 }
 
-fn intake(args: &Args) -> Result<IntakeOptions> {
-    let mut intake = IntakeOptions {
-        content: args.content,
+fn intake(args: &Args, decoding: &ingest::Options) -> IntakeOptions {
+    IntakeOptions {
+        content: decoding.content,
+        prices: Arc::clone(&decoding.prices),
+        mapping: Arc::clone(&decoding.mapping),
         body: args.max_body,
         unpacked: args.max_unpacked,
+        // Room for one request at least.
         memory: args.ingest_memory.max(4 * args.max_unpacked),
         every: std::time::Duration::from_micros(args.commit_every.0.unsigned_abs()),
         ..IntakeOptions::default()
-    };
-    if let Some(path) = &args.prices {
-        intake.prices = Arc::new(PriceList::with_file(path)?);
     }
-    if let Some(path) = &args.mapping {
-        intake.mapping = Arc::new(Mapping::with_file(path)?);
-    }
-    Ok(intake)
 }
 
 /// For who tries it out: a token that is nowhere but on this screen, and ends with the process. Where nobody watches,
@@ -362,21 +433,4 @@ fn tell(event: &Event<'_>, quiet: bool) {
             }
         }
     }
-}
-
-/// Ctrl-C, or what a service manager sends.
-async fn told_to_stop() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = interrupted.await;
 }

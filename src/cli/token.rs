@@ -123,10 +123,10 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::New(new) => {
             // The first thing that somebody sets up may be the server.
-            make(&Store::open_or_create(&global.store)?, new, now, global)?;
+            make(&global.open_or_create_store()?, new, now, global)?;
         }
         Action::Revoke { name } => {
-            let revoked = Store::open(&global.store)?.revoke_token(name, now)?;
+            let revoked = global.open_store()?.revoke_token(name, now)?;
             let tokens = if revoked == 1 {
                 "token is"
             } else {
@@ -135,7 +135,7 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             global.note(&format!("{revoked} {tokens} revoked"));
         }
         Action::List { format } => {
-            let tokens = Store::open(&global.store)?.tokens()?;
+            let tokens = global.open_store()?.tokens()?;
             let text = match Report::or_default(*format) {
                 Report::Table if tokens.is_empty() => "no token\n".to_owned(),
                 Report::Table => table_of(&tokens, now)?,

@@ -26,6 +26,7 @@ mod runs;
 mod schedule;
 mod serve;
 mod sinks;
+mod sinks;
 mod slt;
 mod sources;
 mod store;

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::ipc::reader::StreamReader;
 use inferwatch::schema::{
@@ -17,6 +17,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::runs::{BOUNDS, rule};
 
 /// What no token without `--content` may see, and what no token for Alice's rows may.
 const SECRET: &str = "the swordfish prompt";
@@ -146,7 +148,12 @@ impl Drop for Running {
     }
 }
 
+/// Serving alone: rules take their time, and most of what is tried here has nothing to do with them.
 fn serve(store: &Path, flags: &[&str]) -> Running {
+    start(store, &[&["--no-schedule"], flags].concat())
+}
+
+fn start(store: &Path, flags: &[&str]) -> Running {
     let mut child = Command::new(env!("CARGO_BIN_EXE_inferwatch"))
         .args(["--no-config", "--store"])
         .arg(store)
@@ -244,6 +251,20 @@ impl Running {
 
     fn query(&self, token: &str, sql: &str) -> Answer {
         self.as_token(token, "POST", "/api/query", sql.as_bytes())
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().expect("no panic").clone()
+    }
+
+    /// Tells it to stop, and waits until it has.
+    fn terminate(&mut self) {
+        let told = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status();
+        assert!(told.is_ok_and(|status| status.success()));
+        let ended = self.child.wait().expect("it ends");
+        assert!(ended.success(), "{}", self.log());
     }
 
     /// The one number of a query's answer.
@@ -763,7 +784,7 @@ fn findings_rules_status_metrics_and_their_description_answer() {
             .get("evaluations")
             .is_none()
     );
-    let status = get(&token, "/api/status").json();
+    let status = get(&token, "/api/status?rule=token-burn").json();
     assert_eq!(status["sources"][0]["source"], "test");
     let metrics = get(&token, "/metrics").text();
     assert!(
@@ -1018,7 +1039,7 @@ fn noise_on_either_port_does_no_harm() {
     assert_eq!(running.call("GET", "/healthz", &[], b"").status, 200);
     assert_eq!(running.number(&token, "SELECT count(*) FROM calls"), 5);
     assert!(postgres(running.postgres, &token, "SELECT 40 + 2").contains("42"));
-    let log = running.log.lock().expect("no panic");
+    let log = running.log();
     assert!(!log.contains("panicked"), "{log}");
 }
 
@@ -1028,10 +1049,66 @@ fn a_server_that_is_told_to_stop_answers_what_it_has() {
     let token = fixture.reader();
     let mut running = serve(&fixture.path(), &[]);
     assert_eq!(running.query(&token, "SELECT 1").status, 200);
-    let stopped = Command::new("kill")
-        .args(["-TERM", &running.child.id().to_string()])
-        .status();
-    assert!(stopped.is_ok_and(|status| status.success()));
-    assert!(running.child.wait().expect("it ends").success());
+    running.terminate();
     assert!(TcpStream::connect(running.http).is_err());
+}
+
+#[test]
+fn what_is_sent_is_looked_at_by_rules_beside() {
+    let fixture = Fixture::empty();
+    let token = fixture.token(
+        "both",
+        Rights {
+            ingest: true,
+            ..all()
+        },
+    );
+    let sql = format!(
+        "SELECT caller, count(*) AS event_count FROM calls WHERE {BOUNDS} GROUP BY caller HAVING count(*) >= 3"
+    );
+    let (name, text) = rule("thrice", "", &sql);
+    let rules = fixture.folder.path().join(name);
+    std::fs::write(&rules, text.as_bytes()).expect("written");
+    let flags = ["--tick", "20ms", "--rules", rules.to_str().expect("text")];
+    let mut running = start(&fixture.path(), &flags);
+    let line = |time: &str, caller: &str| {
+        format!(
+            "{{\"timestamp\":\"2026-03-02T{time}Z\",\"model\":\"m\",\"caller\":\"{caller}\",\"input_tokens\":1}}\n"
+        )
+    };
+    // The last of them says that the time of the others is over.
+    let lines = [
+        line("10:00:01", "eve"),
+        line("10:00:02", "eve"),
+        line("10:00:03", "eve"),
+        line("10:00:04", "ada"),
+        line("12:00:00", "ada"),
+    ];
+    let sent = running.as_token(&token, "POST", "/v1/ingest", lines.concat().as_bytes());
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    let begun = Instant::now();
+    let findings = loop {
+        let answer = running
+            .as_token(&token, "GET", "/api/findings?rule=thrice", b"")
+            .json();
+        let findings = answer["findings"].as_array().expect("a list").clone();
+        if !findings.is_empty() {
+            break findings;
+        }
+        // Long enough for a busy machine; nothing waits for it to pass.
+        assert!(
+            begun.elapsed() < Duration::from_secs(300),
+            "{}",
+            running.log()
+        );
+    };
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0]["entity"], json!({"caller": "eve"}));
+    assert_eq!(findings[0]["event_count"], 3);
+    let id = findings[0]["finding_id"].as_str().expect("an id");
+    let one = running
+        .as_token(&token, "GET", &format!("/api/findings/{id}"), b"")
+        .json();
+    assert_eq!(one["history"][0]["event"], "opened");
+    running.terminate();
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::response::Response;
 use axum::routing::get;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::Server;
 use super::super::endpoint::{Endpoint, Needs};
 use super::super::problem::Problem;
-use super::{json_answer, operation};
+use super::{json_answer, operation, parameter, parameters};
 use crate::catalog::{RuleFile, Span};
 use crate::detect::{Source, Sources, context_of, status};
 
@@ -23,7 +23,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         handler: get(state),
         operation: operation(
             "How far rules and sources have come",
-            vec![],
+            vec![parameter(
+                "rule",
+                "string",
+                "only this rule; can be given again",
+            )],
             "`rules` with lag, gaps, open findings and cost; `sources` with their watermarks",
         ),
     }]
@@ -33,11 +37,21 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 const LATENESS: Span = Span::minutes(15);
 const IDLE_AFTER: Span = Span::hours(1);
 
-async fn state(State(server): State<Server>) -> Result<Response, Problem> {
+async fn state(State(server): State<Server>, request: Request) -> Result<Response, Problem> {
+    let mut ids = Vec::new();
+    for (name, value) in parameters(request.uri().query()) {
+        match name.as_str() {
+            "rule" => ids.push(value),
+            _ => return Err(Problem::bad_request(format!("`{name}` is not known here"))),
+        }
+    }
     let asked = server.clone();
     let of_store = server.query_threads().spawn(async move {
         let pack = Arc::clone(asked.pack());
-        let rules: Vec<&RuleFile> = pack.rules.iter().collect();
+        let rules = pack.rules.iter();
+        let rules: Vec<&RuleFile> = rules
+            .filter(|file| ids.is_empty() || ids.contains(&file.rule.id))
+            .collect();
         let statuses = status(asked.store(), &rules).await?;
         let context = context_of(asked.store()).await?;
         let sources = Sources::of(asked.store(), &context, None).await?;
