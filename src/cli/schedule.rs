@@ -24,7 +24,7 @@ use crate::schedule::{
     self, Event, Folder, Follow, Maintenance, Retention, Settings, Step, Stop, Task,
 };
 use crate::schema::Micros;
-use crate::sinks::{self, Deliverer, Pass};
+use crate::sinks::{self, Deliverer, Pass, Running};
 use crate::store::Store;
 use crate::suggest::nearest;
 
