@@ -21,7 +21,6 @@ use crate::error::Error;
 use crate::output::escape::visible_lines;
 use crate::output::words::plural;
 use crate::output::{self, Target, bar};
-use crate::store::Store;
 
 const LONG: &str = "\
 Boards are folders of SQL files: a file is a panel, its header says how it is drawn, its query what.
@@ -241,7 +240,7 @@ fn render(action: &Action, global: &Global) -> anyhow::Result<ExitCode> {
     };
     let dashboards = files.read()?;
     let board = dashboards.board(board)?;
-    let store = Store::open(&global.store)?;
+    let store = global.open_store()?;
     let by_name = |path: &PathBuf| match path.extension()?.to_str()? {
         "json" => Some(RenderFormat::Json),
         "html" | "htm" => Some(RenderFormat::Html),

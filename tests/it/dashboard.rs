@@ -25,7 +25,10 @@ fn program(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
         }
     }
     let command = command.current_dir(folder).arg("--no-config");
-    let output = command.args(arguments).output().expect("the program starts");
+    let output = command
+        .args(arguments)
+        .output()
+        .expect("the program starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     let code = output.status.code().expect("it ends by itself");
     (code, text(output.stdout), text(output.stderr))
@@ -126,7 +129,12 @@ fn store_in(folder: &Path) -> Store {
 
 fn rendered(folder: &Path, board: &str, more: &[&str]) -> Value {
     let mut arguments = vec!["dashboard", "render", board, "--format", "json"];
-    arguments.extend(["--from", "2026-03-02T10:00:00Z", "--to", "2026-03-02T12:00:00Z"]);
+    arguments.extend([
+        "--from",
+        "2026-03-02T10:00:00Z",
+        "--to",
+        "2026-03-02T12:00:00Z",
+    ]);
     arguments.extend(more);
     let (code, out, errors) = program(folder, &arguments);
     assert_eq!(code, 0, "{errors}");
@@ -141,7 +149,10 @@ fn rows(board: &Value, panel: &str) -> Vec<Value> {
     let object = |row: &Value| -> Value {
         let cells = columns.iter().zip(row.as_array().expect("a row"));
         let cells = cells.map(|(column, cell)| {
-            (column["name"].as_str().expect("a name").to_owned(), cell.clone())
+            (
+                column["name"].as_str().expect("a name").to_owned(),
+                cell.clone(),
+            )
         });
         Value::Object(cells.collect())
     };
@@ -171,11 +182,26 @@ fn what_is_wrong_with_a_panel_is_told_with_its_line() {
         );
         fs::write(folder.path().join(format!("{id}.sql")), text).expect("ours");
     };
-    panel("no-bounds", "stat", "", "SELECT count(*) AS value FROM calls WHERE event_time >= $from");
-    panel("no-steps", "line", "", "SELECT event_time AS time, 1 AS value FROM calls\nWHERE event_time >= $from AND event_time < $to");
+    panel(
+        "no-bounds",
+        "stat",
+        "",
+        "SELECT count(*) AS value FROM calls WHERE event_time >= $from",
+    );
+    panel(
+        "no-steps",
+        "line",
+        "",
+        "SELECT event_time AS time, 1 AS value FROM calls\nWHERE event_time >= $from AND event_time < $to",
+    );
     panel("no-number", "stat", "", "SELECT 'x' AS value");
     panel("no-parameter", "table", "", "SELECT 1\nWHERE $form IS NULL");
-    panel("no-column", "table", "-- drill_down = \"/rules/token-brun\"\n", "SELECT callr FROM calls WHERE event_time >= $from AND event_time < $to");
+    panel(
+        "no-column",
+        "table",
+        "-- drill_down = \"/rules/token-brun\"\n",
+        "SELECT callr FROM calls WHERE event_time >= $from AND event_time < $to",
+    );
     let (code, out, _) = program(
         folder.path(),
         &["dashboard", "check", ".", "--format", "json"],
@@ -188,20 +214,41 @@ fn what_is_wrong_with_a_panel_is_told_with_its_line() {
         .iter()
         .map(|problem| {
             let path = Path::new(problem["path"].as_str().expect("a path"));
-            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            let name = path
+                .file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
             let line = problem["line"].as_i64().expect("a line");
-            (name, problem["code"].as_str().expect("a code"), line, problem["message"].as_str().expect("a message"))
+            (
+                name,
+                problem["code"].as_str().expect("a code"),
+                line,
+                problem["message"].as_str().expect("a message"),
+            )
         })
         .collect();
     let has = |name: &str, code: &str, line: i64, message: &str| {
         assert!(
-            told.iter().any(|(n, c, l, m)| (n.as_str(), *c, *l) == (name, code, line) && m.contains(message)),
+            told.iter()
+                .any(|(n, c, l, m)| (n.as_str(), *c, *l) == (name, code, line)
+                    && m.contains(message)),
             "{name} {code} {line} {message}: {told:#?}"
         );
     };
-    has("no-bounds", "L-TIME", 9, "no upper bound on `event_time` of `calls`");
+    has(
+        "no-bounds",
+        "L-TIME",
+        9,
+        "no upper bound on `event_time` of `calls`",
+    );
     has("no-bounds", "L-REF", 1, "there is no board `securty`");
-    has("no-steps", "L-CHART", 1, "the steps are not those asked for");
+    has(
+        "no-steps",
+        "L-CHART",
+        1,
+        "the steps are not those asked for",
+    );
     has("no-number", "L-CHART", 9, "`value` is no number");
     has("no-parameter", "L-SCHEMA", 10, "`$form` is not a parameter");
     has("no-column", "L-SCHEMA", 10, "callr");
@@ -215,7 +262,10 @@ fn numbers_of_security_are_those_of_the_calls() {
     let board = rendered(folder.path(), "security", &[]);
     let value = |panel: &str| rows(&board, panel)[0]["value"].clone();
     // Seven calls: the one in two logs counts once.
-    assert_eq!(rows(&board, "calls-total"), [json!({"value": 7, "previous": 0})]);
+    assert_eq!(
+        rows(&board, "calls-total"),
+        [json!({"value": 7, "previous": 0})]
+    );
     assert_eq!(value("blocked-total"), 1);
     near(&value("cost-total"), 1.5);
     // Two hours have steps of a minute; tokens are summed up by quarters of an hour at least.
@@ -246,7 +296,10 @@ fn numbers_of_security_are_those_of_the_calls() {
     );
     let changes = rows(&board, "control-changes");
     assert_eq!(changes.len(), 1);
-    assert_eq!((&changes[0]["change"], &changes[0]["caller"]), (&json!("guardrail.delete"), &json!("eve")));
+    assert_eq!(
+        (&changes[0]["change"], &changes[0]["caller"]),
+        (&json!("guardrail.delete"), &json!("eve"))
+    );
     // Somebody's alone.
     let ada = rendered(folder.path(), "security", &["--caller", "ada"]);
     assert_eq!(rows(&ada, "calls-total")[0]["value"], 4);
@@ -265,7 +318,10 @@ fn numbers_of_model_and_reliability_are_those_of_the_calls() {
     near(&value("budget-left"), 1.0 - 2.0 / (7.0 * 0.005));
     assert_eq!(value("throttled-total"), 1);
     let objective = &rows(&board, "budget-table")[0];
-    assert_eq!((&objective["deployment"], &objective["errors"]), (&json!("m1-prod"), &json!(2)));
+    assert_eq!(
+        (&objective["deployment"], &objective["errors"]),
+        (&json!("m1-prod"), &json!(2))
+    );
     near(&objective["budget_used_share"], 2.0 / (7.0 * 0.005));
     assert_eq!(objective["last_error"], "2026-03-02T11:10:00Z");
     assert_eq!(
@@ -273,9 +329,15 @@ fn numbers_of_model_and_reliability_are_those_of_the_calls() {
         [json!({"time": "2026-03-02T11:00:00Z", "series": "m1", "value": 1})]
     );
     let mix = &rows(&board, "token-mix")[0];
-    assert_eq!((&mix["input"], &mix["output"], &mix["cache reads"]), (&json!(240), &json!(60), &Value::Null));
+    assert_eq!(
+        (&mix["input"], &mix["output"], &mix["cache reads"]),
+        (&json!(240), &json!(60), &Value::Null)
+    );
     let sources = rows(&board, "sources");
-    let records: i64 = sources.iter().filter_map(|row| row["records"].as_i64()).sum();
+    let records: i64 = sources
+        .iter()
+        .filter_map(|row| row["records"].as_i64())
+        .sum();
     assert_eq!(records, 8);
 
     let board = rendered(folder.path(), "model", &[]);
@@ -286,8 +348,17 @@ fn numbers_of_model_and_reliability_are_those_of_the_calls() {
     assert_eq!(latency.len(), 1);
     near(&latency[0]["p50"], 200.0);
     let spread = rows(&board, "latency-spread");
-    let told: Vec<_> = spread.iter().map(|row| (row["series"].as_str(), row["value"].as_i64())).collect();
-    assert_eq!(told, [(Some("100 to 200 ms"), Some(1)), (Some("200 to 500 ms"), Some(2))]);
+    let told: Vec<_> = spread
+        .iter()
+        .map(|row| (row["series"].as_str(), row["value"].as_i64()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Some("100 to 200 ms"), Some(1)),
+            (Some("200 to 500 ms"), Some(2))
+        ]
+    );
 }
 
 #[test]
@@ -299,13 +370,19 @@ fn a_board_as_a_page_holds_its_data_and_asks_for_nothing() {
         &["dashboard", "render", "security", "-o", "security.html"],
     );
     assert_eq!(code, 0, "{errors}");
-    assert!(errors.contains("Security operations: 13 panels in `security.html`"), "{errors}");
+    assert!(
+        errors.contains("Security operations: 13 panels in `security.html`"),
+        "{errors}"
+    );
     let page = fs::read_to_string(folder.path().join("security.html")).expect("a page");
     assert!(page.contains("default-src 'none'"));
     assert!(!page.contains("src=\"http") && !page.contains("href=\"http"));
     let (code, _, errors) = program(folder.path(), &["dashboard", "render", "secuirty"]);
     assert_eq!(code, 2);
-    assert!(errors.contains("no board `secuirty`\nhint: did you mean `security`?"), "{errors}");
+    assert!(
+        errors.contains("no board `secuirty`\nhint: did you mean `security`?"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -317,29 +394,57 @@ fn triage_is_kept_audited_and_does_not_move_the_clock() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let words = || {
         let context = runtime.block_on(context_of(&store)).expect("a session");
-        runtime.block_on(dashboard::history(&context, "f1")).expect("words")
+        runtime
+            .block_on(dashboard::history(&context, "f1"))
+            .expect("words")
     };
     assert_eq!(words(), []);
-    let said = [(Triage::Acknowledged, "looking", 0), (Triage::FalsePositive, "a test's key", 1)];
+    let said = [
+        (Triage::Acknowledged, "looking", 0),
+        (Triage::FalsePositive, "a test's key", 1),
+    ];
     for (state, note, after) in said {
         let at = later + after * MINUTE;
-        state.write(&store, "f1", note, "o'brien", at).expect("written");
+        state
+            .write(&store, "f1", note, "o'brien", at)
+            .expect("written");
     }
-    let told: Vec<_> = words().iter().map(|word| (word["state"].clone(), word["note"].clone(), word["who"].clone())).collect();
+    let told: Vec<_> = words()
+        .iter()
+        .map(|word| {
+            (
+                word["state"].clone(),
+                word["note"].clone(),
+                word["who"].clone(),
+            )
+        })
+        .collect();
     assert_eq!(
         told,
         [
-            (json!("false_positive"), json!("a test's key"), json!("o'brien")),
+            (
+                json!("false_positive"),
+                json!("a test's key"),
+                json!("o'brien")
+            ),
             (json!("acknowledged"), json!("looking"), json!("o'brien")),
         ]
     );
     let (code, out, errors) = program(
         folder.path(),
-        &["sql", "SELECT finding_id, triage_state, triaged_by FROM triage", "--format", "json"],
+        &[
+            "sql",
+            "SELECT finding_id, triage_state, triaged_by FROM triage",
+            "--format",
+            "json",
+        ],
     );
     assert_eq!(code, 0, "{errors}");
     let rows: Value = serde_json::from_str(&out).expect("rows");
-    assert_eq!(rows, json!([{"finding_id": "f1", "triage_state": "false_positive", "triaged_by": "o'brien"}]));
+    assert_eq!(
+        rows,
+        json!([{"finding_id": "f1", "triage_state": "false_positive", "triaged_by": "o'brien"}])
+    );
     // Rules look as far as the logs go, not as far as people have worked.
     let pack = inferwatch::catalog::Pack::embedded();
     let rule = pack.rule("guardrail-weakened").expect("ships");
@@ -350,9 +455,20 @@ fn triage_is_kept_audited_and_does_not_move_the_clock() {
         ..RunOptions::default()
     };
     let outcomes = run(runtime.handle(), &store, &[rule], &options).expect("runs");
-    assert!(outcomes[0].windows() < 500, "{} windows", outcomes[0].windows());
+    assert!(
+        outcomes[0].windows() < 500,
+        "{} windows",
+        outcomes[0].windows()
+    );
     assert_eq!(outcomes[0].gaps, []);
     let too_long = "x".repeat(dashboard::LONGEST_NOTE + 1);
-    assert!(Triage::Closed.write(&store, "f1", &too_long, "a", later).is_err());
-    assert!(Triage::from_name("clsed").is_err_and(|error| error.hint() == Some("did you mean `closed`?")));
+    assert!(
+        Triage::Closed
+            .write(&store, "f1", &too_long, "a", later)
+            .is_err()
+    );
+    assert!(
+        Triage::from_name("clsed")
+            .is_err_and(|error| error.hint() == Some("did you mean `closed`?"))
+    );
 }

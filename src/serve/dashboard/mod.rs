@@ -162,7 +162,7 @@ impl Server {
         let mut task = Owned(self.query_threads().spawn(async move {
             let _place = place;
             let engine = Engine {
-                context: server.session(&grant).await?,
+                context: server.session(&grant, false).await?,
                 store: server.store().root().to_owned(),
                 parameters: crate::query::Parameters::default(),
                 audience: Audience::Remote {
