@@ -22,12 +22,12 @@ use crate::sinks::{Deliverer, Item, Pass, Settings, State, deliver};
 const LONG: &str = "\
 Sinks are in inferwatch.toml, and docs/sinks.md says all about them:
     [sinks.chat]
-    kind = \"slack\"                      # webhook, pagerduty, alertmanager, file, syslog, email, command
-    url_env = \"SLACK_WEBHOOK_URL\"       # secrets stand in the environment or in files of their own
+    kind = \"slack\"                  # or webhook, pagerduty, alertmanager, file, syslog, email
+    url_env = \"SLACK_WEBHOOK_URL\"   # secrets stand in the environment or in files
 
     [[routes]]
     sinks = [\"chat\"]
-    severity = \"high\"                   # and worse
+    severity = \"high\"               # and worse
 
 Examples:
   Try a sink, and see what the other side answers:

@@ -42,6 +42,9 @@ pub struct Item {
     pub revision: i64,
     /// What happened to it.
     pub event: String,
+    /// How severe it is.
+    #[serde(default)]
+    pub severity: String,
     /// The rule.
     pub rule: String,
     /// End of its last window: where in the table it is found.

@@ -182,8 +182,11 @@ impl Worker {
         news.sort_by(|a, b| {
             (a.evaluated_at, &a.finding, a.revision).cmp(&(b.evaluated_at, &b.finding, b.revision))
         });
-        let mut waiting: BTreeSet<String> =
-            state.pending().map(|item| item.finding.clone()).collect();
+        // Findings that are to be told, each as severe as it will be then.
+        let mut waiting: BTreeMap<String, Severity> = state
+            .pending()
+            .filter_map(|item| Some((item.finding.clone(), Severity::from_name(&item.severity)?)))
+            .collect();
         let mut items: Vec<Item> = Vec::new();
         for mut told in news {
             let known = state.known.get(&told.finding);
@@ -191,23 +194,23 @@ impl Worker {
                 continue;
             }
             self.shared.add_rule(&mut told);
-            let is_heard = state.was_told(&told.finding) || waiting.contains(&told.finding);
+            let is_heard = state.was_told(&told.finding) || waiting.contains_key(&told.finding);
             let Some(route) = self.shared.route(self.sink(), &told, is_heard) else {
                 continue;
             };
-            let before = known
-                .and_then(|known| known.told.as_deref())
-                .and_then(Severity::from_name);
+            let last = || Severity::from_name(known?.told.as_deref()?);
+            let before = waiting.get(&told.finding).copied().or_else(last);
             if !is_wanted(&told, &route, self.sink(), is_heard, before) {
                 continue;
             }
-            waiting.insert(told.finding.clone());
+            waiting.insert(told.finding.clone(), told.severity);
             items.push(Item {
                 due: match told.is_end() {
                     true => now,
                     false => now + route.group_wait.0,
                 },
                 event: told.event.name().to_string(),
+                severity: told.severity.name().to_string(),
                 rule: told.rule,
                 window_end: told.window_end,
                 taken: now,
@@ -559,6 +562,7 @@ impl Worker {
                         finding: told.finding,
                         revision: told.revision,
                         event: told.event.name().to_string(),
+                        severity: told.severity.name().to_string(),
                         rule: told.rule,
                         window_end: told.window_end,
                         taken: now,

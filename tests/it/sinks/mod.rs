@@ -148,7 +148,8 @@ impl TestStore {
     }
 
     pub(super) fn deliverer_with(&self, settings: &str, rules: Vec<RuleFile>) -> Deliverer {
-        let opening = Deliverer::open(&self.open(), parse(settings), rules, Some(7));
+        let store = self.open();
+        let opening = Deliverer::open(&store, parse(settings), rules, Some(7));
         block_on(opening).expect("opens")
     }
 

@@ -284,16 +284,16 @@ fn a_group_waits_and_goes_out_as_one() {
     let requests = server.requests();
     let told: Vec<_> = requests
         .iter()
-        .map(|request| (request.json()["group"]["rule"].clone(), request.keys()))
+        .map(|request| (request.json()["group"]["rule"].to_string(), request.keys()))
         .collect();
     assert_eq!(
         told,
         [
             (
-                "token-burn".into(),
+                "\"token-burn\"".to_string(),
                 vec!["aaaa.1".to_string(), "cccc.1".to_string()]
             ),
-            ("denied-models".into(), vec!["bbbb.1".to_string()]),
+            ("\"denied-models\"".to_string(), vec!["bbbb.1".to_string()]),
         ]
     );
 }
