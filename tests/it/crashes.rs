@@ -223,6 +223,8 @@ fn prepared(work: &Work) -> TempDir {
         ingest(&store, number).expect("rows");
     }
     (work.prepare)(&store).expect("prepared");
+    // Replays each log and saves what it finds, so that those who come after need not.
+    store_rows(&open(path));
     folder
 }
 
@@ -230,10 +232,18 @@ fn copy(from: &Path, to: &Path) {
     for entry in walkdir::WalkDir::new(from) {
         let entry = entry.expect("listed");
         let target = to.join(entry.path().strip_prefix(from).expect("below"));
-        match entry.file_type().is_dir() {
-            true => fs::create_dir_all(target).expect("made"),
-            false => fs::copy(entry.path(), target).map(drop).expect("copied"),
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(target).expect("made");
+            continue;
         }
+        fs::copy(entry.path(), &target).expect("copied");
+        // What was saved of a log is believed only when the time of its newest commit is the same.
+        let modified = entry.metadata().expect("there").modified().expect("a time");
+        let copied = fs::File::options()
+            .write(true)
+            .open(&target)
+            .expect("opened");
+        copied.set_modified(modified).expect("dated");
     }
 }
 
@@ -284,6 +294,19 @@ fn die_at(
     let now = rows(&store);
     match result {
         Ok(()) => assert_eq!(&now, after, "{told}: it was acknowledged"),
+        // Each tier is a commit, and calls go only once they are summed up.
+        Err(_) if work.name == "expire" => {
+            for (table, rows) in &now {
+                assert!(
+                    [before[table], after[table]].contains(rows),
+                    "{told}: {now:?}"
+                );
+            }
+            assert!(
+                now["calls"] == before["calls"] || now["usage"] == after["usage"],
+                "{told}: {now:?}"
+            );
+        }
         Err(_) => assert!(&now == before || &now == after, "{told}: {now:?}"),
     }
     (work.run)(&store, path).unwrap_or_else(|error| panic!("{told}: again: {error}"));
