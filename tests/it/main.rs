@@ -26,7 +26,6 @@ mod runs;
 mod schedule;
 mod serve;
 mod sinks;
-mod sinks;
 mod slt;
 mod sources;
 mod store;
