@@ -1,7 +1,8 @@
 //! The server's own numbers, as Prometheus reads them. Labels are names from short lists, and never values of rows.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -21,7 +22,7 @@ use serde_json::json;
 use super::Server;
 use super::endpoint::{Endpoint, Needs};
 use super::problem::Problem;
-use crate::detect::{Sources, context_of};
+use crate::detect::Sources;
 use crate::ingest::Decoded;
 use crate::schema::Table;
 
@@ -61,6 +62,9 @@ struct Build {
     version: &'static str,
 }
 
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
+
 /// What is counted as it happens, and what is looked up when somebody asks.
 pub(super) struct Metrics {
     registry: Mutex<Registry>,
@@ -77,6 +81,8 @@ pub(super) struct Metrics {
     queries: Family<ByResult, Counter>,
     query_time: Histogram,
     lag: Family<BySource, Gauge<f64, AtomicU64>>,
+    /// How far each source has come, as far as is known.
+    reached: Mutex<BTreeMap<String, i64>>,
     findings: Family<BySeverity, Gauge>,
     files: Family<ByTable, Gauge>,
     file_bytes: Family<ByTable, Gauge>,
@@ -100,6 +106,7 @@ impl Metrics {
             queries: Family::default(),
             query_time: times(),
             lag: Family::default(),
+            reached: Mutex::default(),
             findings: Family::default(),
             files: Family::default(),
             file_bytes: Family::default(),
@@ -250,7 +257,7 @@ async fn text(State(server): State<Server>) -> Result<Response, Problem> {
     looked_up.await.map_err(Problem::internal)??;
     let mut text = String::new();
     let registry = server.metrics().registry.lock();
-    let registry = registry.unwrap_or_else(std::sync::PoisonError::into_inner);
+    let registry = registry.unwrap_or_else(PoisonError::into_inner);
     encode(&mut text, &registry).map_err(Problem::internal)?;
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(
@@ -277,14 +284,28 @@ async fn look_up(server: &Server) -> Result<(), Problem> {
             .get_or_create(&table)
             .set(snapshot.bytes());
     }
-    let context = context_of(store).await?;
+    let context = server.own_session().await?;
     let now = chrono::Utc::now().timestamp_micros();
-    let Sources(sources) = Sources::of(store, &context, None).await?;
+    let reached = || {
+        metrics
+            .reached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    };
+    // All that there is, once; from then on what may have come since.
+    let since = (!reached().is_empty()).then_some(now - DAY);
+    let Sources(sources) = Sources::of(store, &context, since).await?;
     for source in sources {
-        let lag = now.saturating_sub(source.reached()) as f64 / 1e6;
+        let come = source.reached();
+        let mut reached = reached();
+        let known = reached.entry(source.name).or_insert(come);
+        *known = come.max(*known);
+    }
+    for (source, at) in reached().iter() {
         let source = BySource {
-            source: source.name,
+            source: source.clone(),
         };
+        let lag = now.saturating_sub(*at) as f64 / 1e6;
         metrics.lag.get_or_create(&source).set(lag);
     }
     let sql = "SELECT severity, count(*) AS findings FROM findings_now WHERE status = 'open' GROUP BY severity";

@@ -40,7 +40,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::catalog::{Dashboards, Pack};
 use crate::error::{Error, Result};
 use crate::session::SessionOptions;
-use crate::store::{Store, Token};
+use crate::store::{Rights, Store, Token};
 use dashboard::Kept;
 use endpoint::Endpoint;
 use grant::{Grant, Grants};
@@ -196,6 +196,15 @@ impl Server {
 
     fn kept(&self) -> &Kept {
         &self.0.kept
+    }
+
+    /// The session for what the server asks itself: everything is in it but text.
+    async fn own_session(&self) -> Result<SessionContext> {
+        let rights = Rights {
+            all: true,
+            ..Rights::default()
+        };
+        self.0.sessions.of(&rights, false).await
     }
 
     fn metrics(&self) -> &Metrics {

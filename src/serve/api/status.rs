@@ -13,7 +13,7 @@ use super::super::endpoint::{Endpoint, Needs};
 use super::super::problem::Problem;
 use super::{json_answer, operation, parameter, parameters};
 use crate::catalog::{RuleFile, Span};
-use crate::detect::{Source, Sources, context_of, status};
+use crate::detect::{Source, Sources, status};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![Endpoint {
@@ -53,7 +53,7 @@ async fn state(State(server): State<Server>, request: Request) -> Result<Respons
             .filter(|file| ids.is_empty() || ids.contains(&file.rule.id))
             .collect();
         let statuses = status(asked.store(), &rules).await?;
-        let context = context_of(asked.store()).await?;
+        let context = asked.own_session().await?;
         let sources = Sources::of(asked.store(), &context, None).await?;
         Ok::<_, crate::Error>((statuses, sources))
     });
