@@ -68,7 +68,10 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
     // A view whose plan depends on the query plans itself while the query is planned, so that its joins are looked at
     // twice. One that was given a filter for its other side the first time cannot change sides the second time, as the
     // optimizer wants to when it learns how many rows there are: the query failed on a store that was compacted.
-    config.options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
+    config
+        .options_mut()
+        .optimizer
+        .enable_join_dynamic_filter_pushdown = false;
 
     // What each sort keeps back for merging its spilled runs. The default, ten megabytes a partition, would leave a
     // small limit nothing to sort in.

@@ -138,7 +138,9 @@ export class PanelCard {
     const { from, to: end, caller, model } = asked(this.board.range_seconds * 1000)
     const step = found.from ? { from: found.from * 1000, to: found.to * 1000 } : { from, to: end }
     if (to.sql) {
-      const sql = filled(to.sql, { ...step, series: found.series, caller, model })
+      // What is left over has no condition of its own.
+      const series = found.series === '(others)' ? null : found.series
+      const sql = filled(to.sql, { ...step, series, caller, model })
       return go('/sql?q=' + encodeURIComponent(sql))
     }
     const link = found.series === null ? to.link.replace(/[?&][a-z]+=\$series/, '') : to.link.replace('$series', encodeURIComponent(found.series))

@@ -84,7 +84,7 @@ export function finding(id) {
   const fact = (name, value, more) => [h('dt', null, name), h('dd', null, value ?? '–', more && h('span', { class: 'muted' }, ' ' + more))]
 
   const evidence = (one) => {
-    const hidden = new Set([...Object.keys(one.entity ?? {}), 'first_seen', 'last_seen', 'event_count', 'findings'])
+    const hidden = new Set([...Object.keys(one.entity ?? {}), 'first_seen', 'last_seen', 'event_count', 'findings', 'severity', 'title'])
     const entries = Object.entries(one.evidence ?? {}).filter(([name, value]) => !hidden.has(name) && value !== null)
     if (entries.length === 0) return null
     return section('Evidence', h('dl', { class: 'facts' }, entries.map(([name, value]) => [h('dt', null, words(name)), h('dd', null, Array.isArray(value) ? value.map(String).join(', ') : cell(name, value))])))
@@ -93,7 +93,7 @@ export function finding(id) {
   /** What happened to the finding and what people said, in one line of time. */
   const timeline = (data) => {
     const steps = [
-      ...data.revisions.map((one) => ({ at: one.window_end, kind: one.event, severity: one.severity, text: `${one.title}${one.event_count ? ` · ${number(one.event_count, 'count')} events` : ''}` })),
+      ...data.revisions.map((one) => ({ at: one.window_end, kind: one.event, severity: one.severity, text: `${one.title}${one.event_count ? ` · ${number(one.event_count, 'count')} ${one.event_count === 1 ? 'event' : 'events'}` : ''}` })),
       ...data.related.filter((one) => isSignal(data.finding, one)).map((one) => ({ at: one.event_time, kind: 'signal', severity: one.severity, text: one.title, link: one.finding_id })),
     ].sort((a, b) => String(a.at).localeCompare(String(b.at)))
     return h(
