@@ -22,8 +22,11 @@ pub(crate) struct Keychain {
     has_ring: bool,
     source: KeySource,
     /// As they stood in the ring, and opened.
-    opened: Mutex<HashMap<Table, (TableKeys, Arc<[TableKey]>)>>,
+    opened: Mutex<HashMap<Table, Opened>>,
 }
+
+/// The keys of a table as they stand in the ring, and opened.
+type Opened = (TableKeys, Arc<[TableKey]>);
 
 impl Keychain {
     /// For the store in a folder.

@@ -43,6 +43,9 @@ pub(super) struct Worker {
     outbox: Outbox,
 }
 
+/// Names and values that the findings of a message have in common.
+type Common = Vec<(String, String)>;
+
 /// An item with all that is needed to tell it.
 struct Due {
     item: Item,
@@ -457,11 +460,11 @@ impl Worker {
     }
 
     /// Messages, each with what its findings have in common; those that nothing waits for any more.
-    fn messages(&self, due: Vec<Due>, now: i64) -> Vec<(Vec<(String, String)>, Vec<Due>)> {
+    fn messages(&self, due: Vec<Due>, now: i64) -> Vec<(Common, Vec<Due>)> {
         let most = self.sink().kind.most();
-        let mut groups: Vec<(Vec<(String, String)>, Vec<Due>)> = Vec::new();
+        let mut groups: Vec<(Common, Vec<Due>)> = Vec::new();
         for due in due {
-            let group: Vec<(String, String)> = due
+            let group: Common = due
                 .route
                 .group_by
                 .iter()

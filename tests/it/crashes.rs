@@ -312,7 +312,7 @@ fn die_at(
     (work.run)(&store, path).unwrap_or_else(|error| panic!("{told}: again: {error}"));
     assert_eq!(&rows(&store), after, "{told}: again");
     // Every byte is read now and then, since that takes longest.
-    if is_long() || at % 8 == 0 {
+    if is_long() || at.is_multiple_of(8) {
         let report = store.verify(true).expect("it can be verified");
         assert_eq!(report.problems, [], "{told}: again");
         assert_eq!(report.sealed, [], "{told}: again");
@@ -368,16 +368,12 @@ fn measured(work: &'static Work) -> Measured {
 
 #[test]
 fn any_operation_on_the_disk_may_be_the_last() {
-    let started = std::time::Instant::now();
     let works: Vec<Measured> = WORK.iter().map(measured).collect();
-    for of in &works {
-        println!("{}: {} operations", of.work.name, of.operations);
-    }
     let mut deaths = Vec::new();
     for of in &works {
         for at in 1..=of.operations {
             deaths.push((of, at, false));
-            if is_long() || at % 2 == 0 {
+            if is_long() || at.is_multiple_of(2) {
                 deaths.push((of, at, true));
             }
         }
@@ -392,20 +388,12 @@ fn any_operation_on_the_disk_may_be_the_last() {
                     let Some((of, at, is_cut)) = deaths.get(number) else {
                         return;
                     };
-                    if number % 100 == 0 {
-                        println!("{number} of {}", deaths.len());
-                    }
                     let base = of.base.path();
                     die_at(of.work, base, *at, *is_cut, &of.before, &of.after);
                 }
             });
         }
     });
-    println!(
-        "{} deaths in {} s",
-        deaths.len(),
-        started.elapsed().as_secs()
-    );
 }
 
 #[test]
