@@ -29,7 +29,7 @@ Why a rule did not fire:
   signal, no_signals, not_closed, not_evaluated, late, late_dropped, gap, other_params,
   taken_back, not_returned, error, fired.";
 
-/// Explain a rule: bounds, columns, early firing, plan; why it did not fire; or what happened to a finding
+/// Explain a rule, why it did not fire, or what happened to a finding
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = LONG)]
 pub(super) struct Args {

@@ -75,7 +75,7 @@ Exit codes:
   3    with `--once`: a finding is at least as severe as `--fail-on`
   130, 143  stopped at once by a second Ctrl-C or SIGTERM";
 
-/// Evaluate rules when they are due, print and store what they find; goes on until it is stopped
+/// Evaluate rules when they are due; print and store what they find
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = LONG)]
 pub(super) struct Args {

@@ -48,8 +48,7 @@ On standard error: one line a request (status, time, method, path, peer, token),
 The first line says where it listens; port 0 takes any that is free. Ctrl-C or SIGTERM stops it when what is
 being answered has been.";
 
-/// Do what `run` does, and answer over the network: the dashboard, queries, records, findings; HTTP and the Postgres
-/// protocol
+/// Do what `run` does, with the dashboard, HTTP and the Postgres protocol
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = LONG)]
 pub(super) struct Args {

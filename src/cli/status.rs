@@ -32,7 +32,7 @@ Exit codes:
   1    a rule has windows that nobody looked at
   2    could not run";
 
-/// Show whether a scheduler runs, how far each rule or source has come, gaps, what rules cost and what is next
+/// Show who runs, how far rules and sources have come, gaps, costs, what is next
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = LONG)]
 pub(super) struct Args {
