@@ -156,7 +156,7 @@ fn land(from: &Path, to: &Path) {
 }
 
 const FINDINGS: &str = "SELECT rule_id, entity, status, severity, window_start, first_window_end, window_end, windows, \
-     event_count, first_seen, last_seen, evidence FROM findings_now ORDER BY ALL";
+     event_count, first_seen, last_seen, evidence FROM findings_now ORDER BY rule_id, window_start, window_end, entity";
 
 /// What a store holds in the end, when somebody has said that nothing is missing.
 fn findings(folder: &Path, store: &str) -> String {
