@@ -5,12 +5,12 @@
 //! - every data file has a random key of its own, with which Parquet modular encryption covers its pages, statistics and
 //!   footer;
 //! - that key is in the file, encrypted with one of the *table's keys*, in the form that other readers of Parquet know
-//!   ([`material`]);
-//! - the table's keys are in the store's *key ring* ([`ring`]), encrypted with a *master key*, which comes from a file,
-//!   the environment or a command ([`source`]) and never from the store.
+//!   (`material`);
+//! - the table's keys are in the store's *key ring* (`ring`), encrypted with a *master key*, which comes from a file,
+//!   the environment or a command (`source`) and never from the store.
 //!
 //! So another master key means that the ring is written anew, and no data file. What is asked for a key is the
-//! [`Keychain`] of a store; that tables are read with it is told by [`crate::store`].
+//! `Keychain` of a store; that tables are read with it is told by [`crate::store`].
 
 mod keychain;
 mod material;

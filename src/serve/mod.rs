@@ -7,7 +7,7 @@
 //!
 //! A new endpoint is an entry in the list of its module, and that list an entry of `endpoints` below: path, method, what
 //! a token needs, handler, description. The handler takes `Extension<Arc<Grant>>` for who asks and `State<Server>` for
-//! [`Server::ask`].
+//! `Server::ask`.
 
 mod api;
 mod ask;

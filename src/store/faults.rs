@@ -1,6 +1,6 @@
 //! Crashes on demand: what tests of the store die of. In debug builds alone; in others nothing of it is left.
 //!
-//! Everything that changes the disk goes through [`super::disk`], which asks here before it does, and tells here what it
+//! Everything that changes the disk goes through `store::disk`, which asks here before it does, and tells here what it
 //! has done. A folder that is [`Armed`] dies at a given operation: that one and all later ones fail, so that nothing of
 //! what a program does on its way out reaches the disk, as if it had been killed there. A power cut takes more: whatever
 //! was not synchronised by then. The variable `INFERWATCH_FAULT=NUMBER` makes the program itself abort at an operation.
