@@ -16,7 +16,7 @@
 //! let store = Store::open("inferwatch-store".as_ref())?;
 //! let settings = Settings::read("inferwatch.toml".as_ref())?;
 //! let deliverer = runtime.block_on(Deliverer::open(&store, settings, Pack::embedded().rules, None))?;
-//! let running = start(deliverer, |pass| { dbg!(pass); })?;
+//! let running = start(deliverer, |_pass| { /* say what it came to */ })?;
 //! // … evaluate rules …
 //! running.stop();
 //! # Ok(())
