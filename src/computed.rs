@@ -1,12 +1,11 @@
 //! Tables whose rows are made when a query asks for them: what the program knows of itself, as SQL.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::TableType;
@@ -57,6 +56,7 @@ impl fmt::Debug for ComputedTable {
     }
 }
 
+#[async_trait]
 impl TableProvider for ComputedTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -66,26 +66,13 @@ impl TableProvider for ComputedTable {
         TableType::View
     }
 
-    // Written as the trait's macro would expand, without the macro.
-    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
-        &'life0 self,
-        _state: &'life1 dyn Session,
-        projection: Option<&'life2 Vec<usize>>,
-        _filters: &'life3 [Expr],
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
         _limit: Option<usize>,
-    ) -> Pin<
-        Box<
-            dyn Future<Output = Result<Arc<dyn ExecutionPlan>, DataFusionError>>
-                + Send
-                + 'async_trait,
-        >,
-    >
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        'life3: 'async_trait,
-    {
-        Box::pin(std::future::ready(self.plan(projection)))
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        self.plan(projection)
     }
 }

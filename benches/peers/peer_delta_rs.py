@@ -101,3 +101,10 @@ def make(folder: str, threads: int) -> int:
     """Makes a Delta table of the Parquet files in a folder."""
     convert_to_deltalake(folder)
     return 0
+
+
+def compact(folder: str, threads: int) -> int:
+    """Makes few files of many, and says how many there are."""
+    table = DeltaTable(folder)
+    table.optimize.compact(max_concurrent_tasks=threads)
+    return len(DeltaTable(folder).file_uris())

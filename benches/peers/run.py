@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import compare_callers
+import compare_compaction
 import compare_ingest
 import compare_queries
 import compare_signatures
@@ -55,6 +56,8 @@ def arguments() -> argparse.Namespace:
     callers = command("callers", "few callers against many, ours alone", 2_000_000)
     callers.add_argument("--few", type=int, default=50)
     callers.add_argument("--many", type=int, default=10_000)
+    compaction = command("compaction", "fifty thousand small files made into few", 2_000_000)
+    compaction.add_argument("--files", type=int, default=50_000)
     signatures = commands.add_parser("signatures", help="injection signatures against Hyperscan", parents=[shared])
     signatures.add_argument("--megabytes", type=int, default=64)
     signatures.add_argument("--text", type=Path, help="JSON lines with `text` to scan instead of made-up prompts")
@@ -77,6 +80,8 @@ def main() -> None:
             sound = compare_queries.functions(harness, given.rows, given.engines)
         case "callers":
             sound = compare_callers.run(harness, given.few, given.many, given.rows)
+        case "compaction":
+            sound = compare_compaction.run(harness, given.files, given.rows, given.engines)
         case "signatures":
             sound = compare_signatures.run(harness, given.megabytes, given.text)
     sys.exit(0 if sound else 1)

@@ -69,8 +69,10 @@ pub struct TierCase {
     pub name: String,
     /// The time that it is.
     pub now: i64,
-    /// The periods that the tier's table has a partition of, each of a megabyte.
+    /// The periods that the tier's table has a partition of.
     pub periods: Vec<String>,
+    /// How large each of them is.
+    pub megabytes: i64,
     /// The periods that the action is for, in order.
     pub expect: Vec<String>,
     /// Line of its block.
@@ -293,10 +295,12 @@ fn case(block: &Block) -> Result<TierCase, Vec<Problem>> {
         let now = section.required("now", Section::instant);
         let expect = section.required("expect", |section, key| Some(section.texts(key)));
         let periods = section.required("periods", |section, key| Some(section.texts(key)));
+        let megabytes = section.integer("megabytes");
         Some(TierCase {
             name: name?,
             now: now?,
             periods: periods?,
+            megabytes: megabytes.unwrap_or(1),
             expect: expect?,
             line: section.line(),
         })

@@ -4,9 +4,7 @@
 //! Here the rows are read once, and a window is two binary searches.
 
 use std::fmt;
-use std::future::Future;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arrow::array::{
@@ -17,6 +15,7 @@ use arrow::compute::{
     SortOptions, concat_batches, filter_record_batch, sort_to_indices, take_record_batch,
 };
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
+use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -149,6 +148,7 @@ impl Sorted {
     }
 }
 
+#[async_trait]
 impl TableProvider for SortedTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -170,22 +170,14 @@ impl TableProvider for SortedTable {
         Ok(filters.iter().map(support).collect())
     }
 
-    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
-        &'life0 self,
-        state: &'life1 dyn Session,
-        projection: Option<&'life2 Vec<usize>>,
-        filters: &'life3 [Expr],
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
         _limit: Option<usize>,
-    ) -> Pin<Box<dyn Future<Output = QueryResult<Arc<dyn ExecutionPlan>>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        'life3: 'async_trait,
-        Self: 'async_trait,
-    {
-        let slice = self.slice(state, projection, filters);
-        Box::pin(async move { Ok(Arc::new(slice?) as Arc<dyn ExecutionPlan>) })
+    ) -> QueryResult<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(self.slice(state, projection, filters)?))
     }
 }
 

@@ -78,7 +78,6 @@ async fn chosen(tier: &Tier, case: &TierCase) -> Result<Vec<String>> {
 }
 
 fn partitions(tier: &Tier, case: &TierCase) -> Result<RecordBatch> {
-    const BYTES: i64 = 1_000_000;
     let mut periods = Vec::new();
     for name in &case.periods {
         match Period::parse(name) {
@@ -106,7 +105,7 @@ fn partitions(tier: &Tier, case: &TierCase) -> Result<RecordBatch> {
         Arc::new(StringArray::from_iter_values(&case.periods)),
         number(1),
         number(1_000),
-        number(BYTES),
+        number(case.megabytes.saturating_mul(1_000_000)),
         time(|period| period.start),
         time(|period| period.end - 1),
         time(|period| period.start),

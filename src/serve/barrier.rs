@@ -6,14 +6,13 @@
 //! fail. Above stands a node that hands nothing down and no count of what is below up. Plans, which name files, are not
 //! shown to such a session.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::datasource::TableType;
 use datafusion::error::Result as QueryResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -36,12 +35,62 @@ impl Barred {
     pub(super) fn new(table: Arc<dyn TableProvider>, condition: Expr) -> Barred {
         Barred { table, condition }
     }
+}
 
-    async fn plan(
+/// Whether a condition has a value for every row: comparisons of a column with constants, and what joins them.
+fn cannot_fail(filter: &Expr) -> bool {
+    let is_column = |expr: &Expr| matches!(expr, Expr::Column(_));
+    let is_constant = |expr: &Expr| matches!(expr, Expr::Literal(..));
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
+            Operator::And | Operator::Or => cannot_fail(left) && cannot_fail(right),
+            Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq => {
+                (is_column(left) && is_constant(right)) || (is_constant(left) && is_column(right))
+            }
+            _ => false,
+        },
+        Expr::Not(inner) => cannot_fail(inner),
+        Expr::IsNull(inner) | Expr::IsNotNull(inner) => is_column(inner),
+        Expr::InList(InList { expr, list, .. }) => is_column(expr) && list.iter().all(is_constant),
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl TableProvider for Barred {
+    fn schema(&self) -> SchemaRef {
+        self.table.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> QueryResult<Vec<TableProviderFilterPushDown>> {
+        Ok(filters
+            .iter()
+            .map(|filter| match cannot_fail(filter) {
+                true => TableProviderFilterPushDown::Inexact,
+                false => TableProviderFilterPushDown::Unsupported,
+            })
+            .collect())
+    }
+
+    // A limit stays above: it is one of rows that are left.
+    async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
+        _limit: Option<usize>,
     ) -> QueryResult<Arc<dyn ExecutionPlan>> {
         let schema = self.table.schema();
         let wanted: Vec<usize> = match projection {
@@ -72,76 +121,6 @@ impl Barred {
             rows = Arc::new(ProjectionExec::try_new(columns, rows)?);
         }
         Ok(Arc::new(Barrier(rows)))
-    }
-}
-
-/// Whether a condition has a value for every row: comparisons of a column with constants, and what joins them.
-fn cannot_fail(filter: &Expr) -> bool {
-    let is_column = |expr: &Expr| matches!(expr, Expr::Column(_));
-    let is_constant = |expr: &Expr| matches!(expr, Expr::Literal(..));
-    match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
-            Operator::And | Operator::Or => cannot_fail(left) && cannot_fail(right),
-            Operator::Eq
-            | Operator::NotEq
-            | Operator::Lt
-            | Operator::LtEq
-            | Operator::Gt
-            | Operator::GtEq => {
-                (is_column(left) && is_constant(right)) || (is_constant(left) && is_column(right))
-            }
-            _ => false,
-        },
-        Expr::Not(inner) => cannot_fail(inner),
-        Expr::IsNull(inner) | Expr::IsNotNull(inner) => is_column(inner),
-        Expr::InList(InList { expr, list, .. }) => is_column(expr) && list.iter().all(is_constant),
-        _ => false,
-    }
-}
-
-impl TableProvider for Barred {
-    fn schema(&self) -> SchemaRef {
-        self.table.schema()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> QueryResult<Vec<TableProviderFilterPushDown>> {
-        Ok(filters
-            .iter()
-            .map(|filter| match cannot_fail(filter) {
-                true => TableProviderFilterPushDown::Inexact,
-                false => TableProviderFilterPushDown::Unsupported,
-            })
-            .collect())
-    }
-
-    // Written as the trait's macro would expand, without the macro. A limit stays above: it is one of rows that are left.
-    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
-        &'life0 self,
-        state: &'life1 dyn Session,
-        projection: Option<&'life2 Vec<usize>>,
-        filters: &'life3 [Expr],
-        _limit: Option<usize>,
-    ) -> Pin<
-        Box<
-            dyn Future<Output = Result<Arc<dyn ExecutionPlan>, DataFusionError>>
-                + Send
-                + 'async_trait,
-        >,
-    >
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        'life3: 'async_trait,
-    {
-        Box::pin(self.plan(state, projection, filters))
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 use datafusion::common::config::EncryptionFactoryOptions;
-use datafusion::error::DataFusionError;
+use datafusion::error::Result as QueryResult;
 use datafusion::execution::parquet_encryption::EncryptionFactory;
 use object_store::path::Path as ObjectPath;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -152,39 +152,23 @@ impl Store {
 #[derive(Debug)]
 pub(super) struct FileKeys(pub(super) Arc<FileDecryptionProperties>);
 
-type Boxed<'a, T> =
-    Pin<Box<dyn Future<Output = std::result::Result<Option<Arc<T>>, DataFusionError>> + Send + 'a>>;
-
-// Written as the trait's macro would expand, without the macro.
+#[async_trait]
 impl EncryptionFactory for FileKeys {
-    fn get_file_encryption_properties<'life0, 'life1, 'life2, 'life3, 'async_trait>(
-        &'life0 self,
-        _config: &'life1 EncryptionFactoryOptions,
-        _schema: &'life2 SchemaRef,
-        _file_path: &'life3 ObjectPath,
-    ) -> Boxed<'async_trait, FileEncryptionProperties>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        'life3: 'async_trait,
-        Self: 'async_trait,
-    {
+    async fn get_file_encryption_properties(
+        &self,
+        _config: &EncryptionFactoryOptions,
+        _schema: &SchemaRef,
+        _file_path: &ObjectPath,
+    ) -> QueryResult<Option<Arc<FileEncryptionProperties>>> {
         // Queries write nothing.
-        Box::pin(std::future::ready(Ok(None)))
+        Ok(None)
     }
 
-    fn get_file_decryption_properties<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        _config: &'life1 EncryptionFactoryOptions,
-        _file_path: &'life2 ObjectPath,
-    ) -> Boxed<'async_trait, FileDecryptionProperties>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(std::future::ready(Ok(Some(Arc::clone(&self.0)))))
+    async fn get_file_decryption_properties(
+        &self,
+        _config: &EncryptionFactoryOptions,
+        _file_path: &ObjectPath,
+    ) -> QueryResult<Option<Arc<FileDecryptionProperties>>> {
+        Ok(Some(Arc::clone(&self.0)))
     }
 }

@@ -3,10 +3,9 @@
 //! `object_store`'s own does not synchronise, and the Delta kernel writes log entries and checkpoints through it.
 //! Reading and listing are passed on.
 
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 
+use async_trait::async_trait;
 use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -34,8 +33,6 @@ impl DurableFileSystem {
         })
     }
 }
-
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 fn failed(error: crate::Error) -> Error {
     Error::Generic {
@@ -86,51 +83,33 @@ impl DurableFileSystem {
     }
 }
 
-// Written as the trait's macro would expand, without the macro.
+#[async_trait]
 impl ObjectStore for DurableFileSystem {
-    fn put_opts<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        location: &'life1 Path,
+    async fn put_opts(
+        &self,
+        location: &Path,
         payload: PutPayload,
         options: PutOptions,
-    ) -> Boxed<'async_trait, Result<PutResult>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-    {
-        Box::pin(async move { self.put(location, &payload, &options.mode) })
+    ) -> Result<PutResult> {
+        self.put(location, &payload, &options.mode)
     }
 
-    fn put_multipart_opts<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        location: &'life1 Path,
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
         options: PutMultipartOptions,
-    ) -> Boxed<'async_trait, Result<Box<dyn MultipartUpload>>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-    {
-        Box::pin(async move {
-            let path = self.inner.path_to_filesystem(location)?;
-            let inner = self.inner.put_multipart_opts(location, options).await?;
-            Ok(Box::new(DurableUpload {
-                inner,
-                path,
-                access: self.access,
-            }) as Box<dyn MultipartUpload>)
-        })
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let path = self.inner.path_to_filesystem(location)?;
+        let inner = self.inner.put_multipart_opts(location, options).await?;
+        Ok(Box::new(DurableUpload {
+            inner,
+            path,
+            access: self.access,
+        }) as Box<dyn MultipartUpload>)
     }
 
-    fn get_opts<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        location: &'life1 Path,
-        options: GetOptions,
-    ) -> Boxed<'async_trait, Result<GetResult>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-    {
-        self.inner.get_opts(location, options)
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
     }
 
     fn delete_stream(
@@ -152,43 +131,16 @@ impl ObjectStore for DurableFileSystem {
         self.inner.list_with_offset(prefix, offset)
     }
 
-    fn list_with_delimiter<'life0, 'life1, 'async_trait>(
-        &'life0 self,
-        prefix: Option<&'life1 Path>,
-    ) -> Boxed<'async_trait, Result<ListResult>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-    {
-        self.inner.list_with_delimiter(prefix)
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
     }
 
-    fn copy_opts<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        from: &'life1 Path,
-        to: &'life2 Path,
-        options: CopyOptions,
-    ) -> Boxed<'async_trait, Result<()>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-    {
-        self.inner.copy_opts(from, to, options)
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
     }
 
-    fn rename_opts<'life0, 'life1, 'life2, 'async_trait>(
-        &'life0 self,
-        from: &'life1 Path,
-        to: &'life2 Path,
-        options: RenameOptions,
-    ) -> Boxed<'async_trait, Result<()>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-    {
-        self.inner.rename_opts(from, to, options)
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.inner.rename_opts(from, to, options).await
     }
 }
 
@@ -200,26 +152,19 @@ struct DurableUpload {
     access: Access,
 }
 
+#[async_trait]
 impl MultipartUpload for DurableUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         self.inner.put_part(data)
     }
 
-    fn complete<'life0, 'async_trait>(&'life0 mut self) -> Boxed<'async_trait, Result<PutResult>>
-    where
-        'life0: 'async_trait,
-    {
-        Box::pin(async move {
-            let result = self.inner.complete().await?;
-            disk::sync_file(&self.path, self.access).map_err(failed)?;
-            Ok(result)
-        })
+    async fn complete(&mut self) -> Result<PutResult> {
+        let result = self.inner.complete().await?;
+        disk::sync_file(&self.path, self.access).map_err(failed)?;
+        Ok(result)
     }
 
-    fn abort<'life0, 'async_trait>(&'life0 mut self) -> Boxed<'async_trait, Result<()>>
-    where
-        'life0: 'async_trait,
-    {
-        self.inner.abort()
+    async fn abort(&mut self) -> Result<()> {
+        self.inner.abort().await
     }
 }

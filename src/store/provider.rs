@@ -4,13 +4,12 @@
 //! Parquet scan, with each file's statistics and order, so that DataFusion does the rest and a plan can be shipped
 //! with DataFusion's own codec.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, UInt32Array, UInt64Array};
 use arrow::compute::{SortOptions, sum, take};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
@@ -292,6 +291,7 @@ fn extreme(values: &ArrayRef, largest: bool) -> Result<ScalarValue, DataFusionEr
     accumulator.evaluate()
 }
 
+#[async_trait]
 impl TableProvider for StoreTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -308,29 +308,14 @@ impl TableProvider for StoreTable {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 
-    // Written as the trait's macro would expand, without the macro.
-    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
-        &'life0 self,
-        state: &'life1 dyn Session,
-        projection: Option<&'life2 Vec<usize>>,
-        filters: &'life3 [Expr],
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
         limit: Option<usize>,
-    ) -> Pin<
-        Box<
-            dyn Future<Output = Result<Arc<dyn ExecutionPlan>, DataFusionError>>
-                + Send
-                + 'async_trait,
-        >,
-    >
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        'life3: 'async_trait,
-    {
-        Box::pin(std::future::ready(
-            self.plan(state, projection, filters, limit),
-        ))
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        self.plan(state, projection, filters, limit)
     }
 }
 

@@ -269,6 +269,8 @@ impl Store {
             report.orphan_bytes += bytes;
             emptied.extend(path.parent().map(Path::to_path_buf));
         }
+        // A writer may die between making a folder and writing into it.
+        emptied.extend(empty_folders(&folder));
         tidy(&folder, emptied)
     }
 
@@ -356,6 +358,22 @@ fn left_over(folder: &Path, options: &SweepOptions, all: bool) -> Result<Vec<Pat
         }
     }
     Ok(found)
+}
+
+/// The folders of a table that have nothing in them.
+fn empty_folders(folder: &Path) -> Vec<PathBuf> {
+    let log = log_folder(folder);
+    let is_empty =
+        |path: &Path| std::fs::read_dir(path).is_ok_and(|mut list| list.next().is_none());
+    walkdir::WalkDir::new(folder)
+        .min_depth(1)
+        .into_iter()
+        // Others come and go.
+        .filter_map(std::result::Result::ok)
+        .filter(|entry| entry.file_type().is_dir() && !entry.path().starts_with(&log))
+        .map(walkdir::DirEntry::into_path)
+        .filter(|path| is_empty(path))
+        .collect()
 }
 
 /// The data files in a table's folder, whether a log names them or not.

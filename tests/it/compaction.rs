@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
+use inferwatch::catalog::Tier;
+use inferwatch::retention;
 use inferwatch::schema::{
     Call, CallBuilder, Content, ContentBuilder, Filter, FilterBuilder, Micros, Table,
 };
@@ -420,78 +422,134 @@ async fn the_log_is_cleaned_up_and_nothing_of_it_is_forgotten() {
     );
 }
 
+/// Asks the same again and again while something is done to the store, through one store that stays open and through a
+/// new one each time. Every answer is looked at, with the one before; the last is asked for when all is done.
+fn while_read(root: &Path, sql: &str, look: impl Fn(&[i64], &[i64]) + Sync, act: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for anew in [false, true] {
+            let (done, look) = (&done, &look);
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .expect("a runtime");
+                let mut store = Store::open(root).expect("a store");
+                let mut before = Vec::new();
+                loop {
+                    let last = done.load(Ordering::Acquire);
+                    if anew {
+                        store = Store::open(root).expect("a store");
+                    }
+                    let found = runtime.block_on(numbers(&store, sql));
+                    look(&before, &found);
+                    before = found;
+                    if last {
+                        return;
+                    }
+                }
+            });
+        }
+        act();
+        done.store(true, Ordering::Release);
+    });
+}
+
 #[test]
 fn readers_see_one_state_while_files_come_change_and_go() {
     let folder = TempDir::new().expect("a folder");
     let root = folder.path().join("store");
     let store = Store::open_or_create(&root).expect("a store");
     fill(&store, 2);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let readers: Vec<_> = [false, true]
-            .into_iter()
-            .map(|anew| {
-                let (root, done) = (&root, &done);
-                scope.spawn(move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread()
-                        .enable_all()
-                        .build()
-                        .expect("a runtime");
-                    let mut store = Store::open(root).expect("a store");
-                    let mut seen = 0;
-                    loop {
-                        let last = done.load(Ordering::Acquire);
-                        if anew {
-                            store = Store::open(root).expect("a store");
-                        }
-                        // Each batch that is written has forty rows whose tokens and offsets are the same.
-                        let found = runtime.block_on(numbers(
-                            &store,
-                            "SELECT count(*), sum(input_tokens), sum(source_offset) FROM calls",
-                        ));
-                        assert_eq!(found[0] % 40, 0, "{found:?}");
-                        assert_eq!(found[1], found[2], "{found:?}");
-                        assert_eq!(found[1], found[0] * (found[0] - 1) / 2, "{found:?}");
-                        assert!(found[0] >= seen, "rows went: {found:?}, were {seen}");
-                        seen = found[0];
-                        if last {
-                            return seen;
-                        }
-                    }
-                })
-            })
-            .collect();
-        let writer = scope.spawn(|| {
-            let store = Store::open(&root).expect("a store");
-            for number in 2..14_i64 {
-                let ids: Vec<String> = (0..40).map(|row| format!("w-{number}-{row}")).collect();
-                let rows = ids.iter().enumerate().map(|(row, id)| {
-                    let time = START + (row as i64 % 5) * HOUR;
-                    call(time, id, "alice", "w", number * 40 + row as i64)
-                });
-                commit(&store, Table::Calls, calls(rows), &format!("w-{number}"));
+    // Each batch that is written has forty rows whose tokens and offsets are the same.
+    let sql = "SELECT count(*), sum(input_tokens), sum(source_offset) FROM calls";
+    let look = |before: &[i64], found: &[i64]| {
+        assert_eq!(found[0] % 40, 0, "{found:?}");
+        assert_eq!(found[1], found[2], "{found:?}");
+        assert_eq!(found[1], found[0] * (found[0] - 1) / 2, "{found:?}");
+        assert!(before.first() <= found.first(), "{before:?}, {found:?}");
+    };
+    while_read(&root, sql, look, || {
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let store = Store::open(&root).expect("a store");
+                for number in 2..14_i64 {
+                    let ids: Vec<String> = (0..40).map(|row| format!("w-{number}-{row}")).collect();
+                    let rows = ids.iter().enumerate().map(|(row, id)| {
+                        let time = START + (row as i64 % 5) * HOUR;
+                        call(time, id, "alice", "w", number * 40 + row as i64)
+                    });
+                    commit(&store, Table::Calls, calls(rows), &format!("w-{number}"));
+                }
+            });
+            while !writer.is_finished() {
+                compact(&store, &options(START + 14 * DAY));
+                // What was replaced stays for the readers; the log loses its beginning under them.
+                let now = chrono::Utc::now().timestamp_micros();
+                let sweep = SweepOptions {
+                    at: now,
+                    log_retention: 0,
+                    ..SweepOptions::default()
+                };
+                store.sweep(&sweep).expect("it is swept");
             }
+            writer.join().expect("it wrote");
         });
-        let store = Store::open(&root).expect("a store");
-        while !writer.is_finished() {
-            compact(&store, &options(START + 14 * DAY));
-            // What was replaced stays for the readers; the log loses its beginning under them.
-            let now = chrono::Utc::now().timestamp_micros();
-            let sweep = SweepOptions {
-                at: now,
-                log_retention: 0,
-                ..SweepOptions::default()
-            };
-            store.sweep(&sweep).expect("it is swept");
-        }
-        writer.join().expect("it wrote");
-        done.store(true, Ordering::Release);
-        for reader in readers {
-            assert_eq!(reader.join().expect("it read"), 14 * 40);
-        }
     });
+    assert_eq!(
+        store.snapshot(Table::Calls).expect("a snapshot").rows(),
+        14 * 40
+    );
     compact(&store, &options(START + 14 * DAY));
     assert_sound(&store);
+}
+
+#[test]
+fn readers_see_whole_periods_while_they_expire() {
+    const HOURS: i64 = 24;
+    let folder = TempDir::new().expect("a folder");
+    let root = folder.path().join("store");
+    let store = Store::open_or_create(&root).expect("a store");
+    for hour in 0..HOURS {
+        let ids: Vec<String> = (0..10).map(|row| format!("{hour}-{row}")).collect();
+        let rows = ids
+            .iter()
+            .map(|id| call(START + hour * HOUR, id, "alice", "f", hour));
+        commit(&store, Table::Calls, calls(rows), &format!("hour-{hour}"));
+    }
+    let tier = "-- /// tier\n-- id = \"all\"\n-- title = \"all\"\n-- version = 1\n-- table = \"calls\"\n\
+                -- action = \"expire\"\n-- minimum_age = \"1d\"\n-- ///\n\
+                SELECT period FROM partitions WHERE \"table\" = 'calls';\n";
+    let tier = Tier::read("all.sql".into(), tier)
+        .expect("right")
+        .expect("a tier");
+    // What is left are the last hours, each as a whole.
+    let sql = "SELECT count(*), coalesce(min(input_tokens), 24), coalesce(sum(input_tokens), 0) FROM calls";
+    let look = |before: &[i64], found: &[i64]| {
+        let first = found[1];
+        assert_eq!(found[0], (HOURS - first) * 10, "{found:?}");
+        assert_eq!(found[2], (first..HOURS).sum::<i64>() * 10, "{found:?}");
+        assert!(
+            before.get(1).is_none_or(|before| *before <= first),
+            "{before:?}, {found:?}"
+        );
+    };
+    while_read(&root, sql, look, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        for hour in 1..=HOURS {
+            let at = START + hour * HOUR + DAY;
+            let tiers = [tier.clone()];
+            let write = WriteOptions::default();
+            runtime
+                .block_on(retention::apply(&store, &tiers, at, |_| Ok(()), &write))
+                .expect("it is applied");
+            store.sweep(&SweepOptions::default()).expect("it is swept");
+        }
+    });
+    assert_eq!(store.snapshot(Table::Calls).expect("a snapshot").rows(), 0);
 }
 
 #[test]

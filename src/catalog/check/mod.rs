@@ -8,12 +8,11 @@ mod lints;
 mod panels;
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result as QueryResult};
@@ -409,6 +408,7 @@ fn tidy(text: &str) -> String {
 #[derive(Debug)]
 struct EmptySource(SchemaRef);
 
+#[async_trait]
 impl TableProvider for EmptySource {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.0)
@@ -425,25 +425,18 @@ impl TableProvider for EmptySource {
         Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
     }
 
-    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
-        &'life0 self,
-        _state: &'life1 dyn Session,
-        projection: Option<&'life2 Vec<usize>>,
-        _filters: &'life3 [Expr],
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
         _limit: Option<usize>,
-    ) -> Pin<Box<dyn Future<Output = QueryResult<Arc<dyn ExecutionPlan>>> + Send + 'async_trait>>
-    where
-        'life0: 'async_trait,
-        'life1: 'async_trait,
-        'life2: 'async_trait,
-        'life3: 'async_trait,
-        Self: 'async_trait,
-    {
+    ) -> QueryResult<Arc<dyn ExecutionPlan>> {
         let schema = match projection {
             Some(projection) => self.0.project(projection).map(Arc::new),
             None => Ok(Arc::clone(&self.0)),
         };
-        Box::pin(async move { Ok(Arc::new(EmptyExec::new(schema?)) as Arc<dyn ExecutionPlan>) })
+        Ok(Arc::new(EmptyExec::new(schema?)))
     }
 }
 
