@@ -50,6 +50,10 @@ impl Default for SessionOptions {
     }
 }
 
+/// The stack of threads that plan and run queries. Both go down into a plan step by step, and two megabytes, as threads
+/// have otherwise, end within a join of a hundred tables: with the process. Only what is used of it is memory.
+pub(crate) const STACK: usize = 64 << 20;
+
 /// How many of the largest memory consumers an out-of-memory error names.
 const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).expect("not zero");
 

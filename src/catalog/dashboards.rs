@@ -197,17 +197,22 @@ impl Values {
 
     /// The text with literals in the place of parameters: what runs, and what a person can run again. Its lines stay.
     pub fn fill(&self, sql: &str) -> String {
-        let mut filled = String::with_capacity(sql.len() + 64);
-        for token in tokens(sql) {
-            let text = token.text(sql);
-            let literal = match token.kind {
-                Kind::Placeholder => self.literal(&text[1..]),
-                _ => None,
-            };
-            filled.push_str(literal.as_deref().unwrap_or(text));
-        }
-        filled
+        fill(sql, |name| self.literal(name))
     }
+}
+
+/// The text with something in the place of each parameter that `value` knows.
+pub fn fill(sql: &str, value: impl Fn(&str) -> Option<String>) -> String {
+    let mut filled = String::with_capacity(sql.len() + 64);
+    for token in tokens(sql) {
+        let text = token.text(sql);
+        let literal = match token.kind {
+            Kind::Placeholder => value(&text[1..]),
+            _ => None,
+        };
+        filled.push_str(literal.as_deref().unwrap_or(text));
+    }
+    filled
 }
 
 #[cfg(test)]

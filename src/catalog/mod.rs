@@ -37,7 +37,7 @@ pub use bounds::{Bounds, time_bounds};
 pub(crate) use bounds::{comparisons, micros};
 pub use case::{Case, Given, State};
 pub use correlation::{Correlation, LinkedSignal, Required, SIGNALS, Signal};
-pub use dashboards::{Dashboards, PANEL_PARAMS, Values};
+pub use dashboards::{Dashboards, PANEL_PARAMS, Values, fill};
 pub use derived::{Exemption, Property};
 pub use environment::Setting;
 pub use exception::Exception;

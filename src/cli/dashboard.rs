@@ -35,7 +35,7 @@ Examples:
   The numbers of a week for another program:
     inferwatch dashboard render reliability --from 7d --format json | jq '.answers[\"budget-table\"].rows'";
 
-/// Check dashboards, or write one as a page or as JSON
+/// Check dashboards, or write them as a page, as JSON, or for Grafana
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = LONG)]
 pub(super) struct Args {
@@ -130,6 +130,20 @@ Example:
         #[arg(long, short, env = "INFERWATCH_DASHBOARD_OUTPUT", value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Write all boards as one dashboard of Grafana, which asks over the Postgres port
+    #[command(after_help = "\
+In Grafana: a data source of PostgreSQL first (host and port of `--pg-listen`, database `datafusion`, any
+user, a token as the password), then Dashboards, New, Import.
+
+Example:
+  inferwatch dashboard grafana --dashboards my-dashboards/ -o grafana.json")]
+    Grafana {
+        #[command(flatten)]
+        files: DashboardFiles,
+        /// Write to a file, which is put in its place when whole
+        #[arg(long, short, env = "INFERWATCH_DASHBOARD_OUTPUT", value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// How `check` prints.
@@ -162,7 +176,22 @@ pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
             strict,
         } => check(paths, *format, *strict, global),
         Action::Render { .. } => render(&args.action, global),
+        Action::Grafana { files, output } => {
+            let written = dashboard::grafana(&files.read()?);
+            write(output.as_ref(), &format!("{written:#}\n"))?;
+            Ok(ExitCode::from(CLEAR))
+        }
     }
+}
+
+fn write(output: Option<&PathBuf>, text: &str) -> anyhow::Result<()> {
+    let mut target = match output {
+        Some(path) => Target::create(path)?,
+        None => Target::Stdout,
+    };
+    std::io::Write::write_all(&mut target, text.as_bytes()).context("writing the board")?;
+    target.finish()?;
+    Ok(())
 }
 
 fn check(
@@ -236,7 +265,7 @@ fn render(action: &Action, global: &Global) -> anyhow::Result<ExitCode> {
         output,
     } = action
     else {
-        unreachable!("the only other action is told apart before");
+        unreachable!("other actions are told apart before");
     };
     let dashboards = files.read()?;
     let board = dashboards.board(board)?;
@@ -315,12 +344,7 @@ fn render(action: &Action, global: &Global) -> anyhow::Result<ExitCode> {
         RenderFormat::Json => format!("{data}\n"),
         RenderFormat::Html => dashboard::html(&data),
     };
-    let mut target = match output {
-        Some(path) => Target::create(path)?,
-        None => Target::Stdout,
-    };
-    std::io::Write::write_all(&mut target, text.as_bytes()).context("writing the board")?;
-    target.finish()?;
+    write(output.as_ref(), &text)?;
     if let Some(path) = output {
         global.note(&format!(
             "{}: {} in `{}`",

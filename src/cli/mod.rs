@@ -400,6 +400,7 @@ fn runtime(threads: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
     if let Some(threads) = threads {
         builder.worker_threads(threads);
     }
+    builder.thread_stack_size(crate::session::STACK);
     builder.enable_all().build().context("cannot start threads")
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ValueHint;
@@ -169,6 +170,15 @@ pub(super) struct Args {
         help_heading = "Limits"
     )]
     query_time: Span,
+    /// How long a request may take to come; its headers, and a password of Postgres, ten seconds at most
+    #[arg(
+        long,
+        env = "INFERWATCH_SERVE_REQUEST_TIME",
+        value_name = "SPAN",
+        default_value = "60s",
+        help_heading = "Limits"
+    )]
+    request_time: Span,
     /// Most rows that a query gives
     #[arg(
         long,
@@ -330,6 +340,7 @@ fn options(
         true => None,
         false => passing_token(global, now)?,
     };
+    let request_time = duration(args.request_time);
     Ok(Options {
         listen: args.listen,
         postgres: args.pg_listen.0,
@@ -347,10 +358,12 @@ fn options(
             ..SessionOptions::default()
         },
         limits: Limits {
+            header_time: request_time.min(Limits::default().header_time),
+            request_time,
             connections: args.max_connections.max(1),
             rate: args.rate.max(1),
             queries: args.max_queries.max(1),
-            query_time: std::time::Duration::from_micros(args.query_time.0.unsigned_abs()),
+            query_time: duration(args.query_time),
             rows: args.max_rows,
             ..Limits::default()
         },
@@ -359,6 +372,10 @@ fn options(
         dashboards: Arc::new(args.dashboards.read()?),
         passing_token,
     })
+}
+
+fn duration(span: Span) -> Duration {
+    Duration::from_micros(span.0.unsigned_abs())
 }
 
 fn intake(args: &Args, decoding: &ingest::Options) -> IntakeOptions {
@@ -370,7 +387,7 @@ fn intake(args: &Args, decoding: &ingest::Options) -> IntakeOptions {
         unpacked: args.max_unpacked,
         // Room for one request at least.
         memory: args.ingest_memory.max(4 * args.max_unpacked),
-        every: std::time::Duration::from_micros(args.commit_every.0.unsigned_abs()),
+        every: duration(args.commit_every),
         ..IntakeOptions::default()
     }
 }
@@ -405,6 +422,14 @@ fn tell(event: &Event<'_>, quiet: bool) {
             let postgres = postgres.unwrap_or_default();
             output::note(&format!("inferwatch: listening http={http}{postgres}"));
         }
+        Event::Certificate { trouble: None } => {
+            output::note("inferwatch: certificate and key were read again");
+        }
+        Event::Certificate {
+            trouble: Some(trouble),
+        } => output::note(&format!(
+            "inferwatch: certificate and key stay as they were: {trouble}"
+        )),
         Event::Request {
             peer,
             token,

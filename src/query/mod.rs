@@ -3,6 +3,7 @@
 //!
 //! It neither prints nor reads keys; `sql` and the shell do.
 
+mod bounds;
 mod failure;
 pub mod lexer;
 mod names;
@@ -16,6 +17,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
 
+pub use bounds::check_text;
 pub use failure::{Failure, Place};
 pub use names::{function_names, table_names};
 pub use parameters::Parameters;
@@ -125,12 +127,22 @@ impl Engine {
         range: &Range<usize>,
     ) -> Result<LogicalPlan, Failure> {
         let explain = |error| self.explain(error, source, range);
+        let is_remote = matches!(self.audience, Audience::Remote { .. });
+        if is_remote {
+            check_text(&source.text[range.clone()])?;
+        }
         let state = self.context.state();
         let dialect = state.config().options().sql_parser.dialect;
         let statement = state
             .sql_to_statement(&source.text[range.clone()], &dialect)
             .map_err(explain)?;
+        if is_remote {
+            bounds::check_statement(&statement)?;
+        }
         let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+        if is_remote && bounds::has_too_many_steps(&plan) {
+            return Err(bounds::too_many_steps());
+        }
         match self.audience {
             Audience::Local => policy::check(&plan, &self.store)?,
             Audience::Remote { plans } => policy::check_is_question(&plan, plans)?,

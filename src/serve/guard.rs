@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::{StreamExt as _, stream};
 
 use super::grant::Grant;
 use super::problem::{Internal, Problem};
@@ -56,7 +58,9 @@ pub(super) async fn all(
             Err(_) => Problem::busy(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once")
                 .into_response(),
             Ok(_permit) => {
-                let limit = server.limits().request_time;
+                let limits = server.limits();
+                let request = request.map(|body| within(limits.request_time, body));
+                let limit = limits.request_time + limits.query_time;
                 match tokio::time::timeout(limit, next.run(request)).await {
                     Ok(response) => response,
                     Err(_) => Problem::too_slow().into_response(),
@@ -84,6 +88,23 @@ pub(super) async fn all(
         trouble: extensions.get::<Internal>().map(|text| text.0.as_str()),
     });
     response
+}
+
+/// A body that has to have come by then: one byte a second would hold a place for as long as a query may take. What did
+/// not come is an error, and never the end.
+fn within(limit: Duration, body: Body) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    let deadline = Instant::now() + limit;
+    let chunks = stream::unfold(Some(body.into_data_stream()), move |chunks| async move {
+        let mut chunks = chunks?;
+        match tokio::time::timeout_at(deadline.into(), chunks.next()).await {
+            Ok(chunk) => chunk.map(|chunk| (chunk, Some(chunks))),
+            Err(late) => Some((Err(axum::Error::new(late)), None)),
+        }
+    });
+    Body::from_stream(chunks)
 }
 
 /// Against pages of other sites: one whose name was made to point here (DNS rebinding) does not know our name, and one

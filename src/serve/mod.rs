@@ -36,6 +36,7 @@ use datafusion::prelude::SessionContext;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 use crate::catalog::{Dashboards, Pack};
 use crate::error::{Error, Result};
@@ -50,6 +51,7 @@ use metrics::Metrics;
 use pg::Postgres;
 use problem::Problem;
 use tables::Sessions;
+use tls::Tls;
 
 pub use intake::IntakeOptions;
 pub(crate) use tables::{is_restricted, names, opened};
@@ -66,7 +68,7 @@ pub struct Limits {
     pub rate: u32,
     /// Until the headers of a request are there, and until the next request begins.
     pub header_time: Duration,
-    /// Until a request is answered; of rows that follow, until the first.
+    /// Until all of a request has come. Until it is answered there is [`Self::query_time`] beside.
     pub request_time: Duration,
     /// Until a peer takes more of what it is sent.
     pub write_time: Duration,
@@ -133,6 +135,11 @@ pub enum Event<'e> {
         http: SocketAddr,
         /// For the Postgres protocol.
         postgres: Option<SocketAddr>,
+    },
+    /// The files for TLS are others than before.
+    Certificate {
+        /// Why they cannot be used: those from before are.
+        trouble: Option<&'e str>,
     },
     /// A request was answered.
     Request {
@@ -253,6 +260,15 @@ impl Server {
             && self.0.store.snapshot(crate::schema::Table::Calls).is_ok()
     }
 
+    /// For the next connection that is encrypted.
+    fn acceptor(&self, tls: &Tls) -> TlsAcceptor {
+        tls.acceptor(|read| {
+            let trouble = read.err().map(|error| error.to_string());
+            let trouble = trouble.as_deref();
+            self.tell(&Event::Certificate { trouble });
+        })
+    }
+
     fn tell(&self, event: &Event<'_>) {
         (self.0.observer)(event);
     }
@@ -283,16 +299,12 @@ pub async fn serve(
     observer: Observer,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    let tls = options
-        .tls
-        .as_ref()
-        .map(|files| tls::acceptor(files, &["http/1.1"]))
-        .transpose()?;
-    let pg_tls = options
-        .tls
-        .as_ref()
-        .map(|files| tls::acceptor(files, &["postgresql"]))
-        .transpose()?;
+    let read = |protocols| match &options.tls {
+        Some(files) => Tls::read(files, protocols).map(Some),
+        None => Ok(None),
+    };
+    let tls = read(&["http/1.1"])?;
+    let pg_tls = read(&["postgresql"])?.map(Arc::new);
     let (listener, http) = bind(options.listen).await?;
     let (pg_listener, postgres) = match options.postgres {
         None => (None, None),
@@ -307,6 +319,7 @@ pub async fn serve(
     let query_threads = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.session.target_partitions.unwrap_or_else(threads))
         .thread_name("query")
+        .thread_stack_size(crate::session::STACK)
         .enable_all()
         .build()
         .map_err(Error::io("start threads for", "queries"))?;
@@ -336,7 +349,7 @@ pub async fn serve(
         listen::http(
             stream,
             peer,
-            tls.clone(),
+            tls.as_ref().map(|tls| server.acceptor(tls)),
             router.clone(),
             limits.clone(),
             told_stop.clone(),

@@ -67,6 +67,23 @@ impl Problem {
             .hint("ask for less at a time: a shorter range, fewer columns, an aggregate")
     }
 
+    /// Why a body could not be read; nothing when it is longer than it may be, of which its reader knows more.
+    pub(crate) fn of_body(error: &axum::Error) -> Option<Problem> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            // Its type is of a library that is nowhere else of use.
+            if error.to_string() == "length limit exceeded" {
+                return None;
+            }
+            if error.is::<tokio::time::error::Elapsed>() {
+                let title = "the request came too slowly";
+                return Some(Problem::new(StatusCode::REQUEST_TIMEOUT, title));
+            }
+            cause = error.source();
+        }
+        Some(Problem::bad_request("the body ended too early"))
+    }
+
     /// Our own fault, or the system's.
     pub(crate) fn internal(error: impl std::fmt::Display) -> Problem {
         let mut problem = Problem::new(

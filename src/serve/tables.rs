@@ -85,7 +85,7 @@ impl Sessions {
         }
         let (context, _) = tables(&self.base, &self.store, &key.0).await?;
         if is_postgres {
-            super::pg::add_catalog(&context)?;
+            super::pg::add_catalog(&context).await?;
         }
         known().insert(key, context.clone());
         Ok(context)

@@ -154,6 +154,21 @@ fn the_reference_of_tables_is_current() {
     keep_current(&BTreeMap::from([("tables.md".to_owned(), page)]));
 }
 
+/// Not below `docs`, and no page.
+#[test]
+fn the_dashboard_of_grafana_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana-dashboard.json");
+    let written = inferwatch::dashboard::grafana(&inferwatch::catalog::Dashboards::embedded());
+    let written = format!("{written:#}\n");
+    if std::env::var_os("INFERWATCH_WRITE_DOCS").is_some() {
+        fs::write(&path, &written).expect("the file is ours");
+    }
+    assert!(
+        fs::read_to_string(&path).is_ok_and(|text| text == written),
+        "run `INFERWATCH_WRITE_DOCS=1 cargo test --test it docs`"
+    );
+}
+
 #[test]
 fn the_reference_of_the_command_line_is_current() {
     let mut command = Cli::command().term_width(100);

@@ -1,6 +1,8 @@
 //! The server through its two ports: who may ask, what a token opens and nothing else, records that are taken once, and
 //! what does no harm.
 
+mod fuzz;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

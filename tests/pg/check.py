@@ -1,19 +1,20 @@
 """Asks a server over the Postgres protocol with clients that others wrote, and compares with what the files hold.
 
-usage: check.py PROGRAM FOLDER FORMATS
+usage: check.py PROGRAM FOLDER FORMATS DASHBOARD
 """
 
 import json
 import os
 import pathlib
 import re
+import ssl
 import subprocess
 import sys
 import time
 
 import psycopg
 
-PROGRAM, FOLDER, FORMATS = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
+PROGRAM, FOLDER, FORMATS, DASHBOARD = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 STORE = FOLDER / "store"
 HERE = pathlib.Path(__file__).parent
 
@@ -33,8 +34,8 @@ class Server:
             stderr=subprocess.PIPE, text=True,
         )
         for line in self.process.stderr:
-            if found := re.search(r"postgres=127\.0\.0\.1:(\d+)", line):
-                self.port = int(found[1])
+            if found := re.search(r"http=127\.0\.0\.1:(\d+) postgres=127\.0\.0\.1:(\d+)", line):
+                self.http, self.port = int(found[1]), int(found[2])
                 break
         # Its log is not read; the pipe must not fill.
         self.drain = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=subprocess.DEVNULL)
@@ -79,6 +80,9 @@ def ask_psql(server, token, counted):
     for command, wanted in [
         (r"\dt", "calls"), (r"\d", "findings"), (r"\d calls", "event_time"), (r"\l", "datafusion"),
         (r"\dn", "public"), (r"\dv", "calls_merged"), (r"\conninfo", "127.0.0.1"), ("SHOW server_version", "16.6"),
+        (r"\d+", "findings"), (r"\d+ calls", "event_time"), (r"\d+ calls_merged", "event_time"), (r"\dt+", "calls"),
+        (r"\dv+", "calls_merged"), (r"\dn+", "public"), (r"\l+", "datafusion"), (r"\du", "Role name"), (r"\du+", "Role name"),
+        (r"\df", "Argument data types"), (r"\dT", "Description"),
         ("SET TIME ZONE 'UTC'", "SET"), ("BEGIN; SELECT 1; COMMIT", "COMMIT"), ("SELECT version()", ""),
         ("SELECT current_database(), current_schema()", "public"),
     ]:
@@ -138,21 +142,87 @@ def ask_as(server, token, path):
             try:
                 cursor = connection.execute(sql)
                 rows = cursor.fetchall() if cursor.description else []
-                wanted = re.search(r": has (\w+)$", name)
+                wanted = re.search(r": has ([\w ]+)$", name)
                 check(f"{path.stem}: {name}", not wanted or any(wanted[1] in map(str, row) for row in rows), rows[:5])
             except psycopg.Error as error:
                 check(f"{path.stem}: {name}", False, error)
 
 
-def encrypted(token):
-    certificate, key = FOLDER / "cert.pem", FOLDER / "key.pem"
+def panels():
+    """Every query of the dashboard, as Grafana sends it for a range, its macros in words of its source's macros.go."""
+    instants = {"__timeFrom()": "'2020-01-01T00:00:00Z'", "__timeTo()": "'2030-01-01T00:00:00.123Z'"}
+    for panel in json.loads(pathlib.Path(DASHBOARD).read_text())["panels"]:
+        for target in panel.get("targets", []):
+            sql = target["rawSql"]
+            for caller in ("", "O'Brien"):
+                quoted = "'" + caller.replace("'", "''") + "'"
+                filled = sql.replace("${caller:sqlstring}", quoted).replace("${model:sqlstring}", "''")
+                # 86,400,000: over ten years a step is a day and more.
+                filled = filled.replace("$__interval_ms", "86400000")
+                for name, value in instants.items():
+                    filled = filled.replace("$" + name, value)
+                yield panel, caller, filled
+
+
+def ask_panels(server, token):
+    options = dict(host="127.0.0.1", port=server.port, user="x", password=token, dbname="datafusion", sslmode="disable")
+    with_rows, known = set(), set()
+    with psycopg.connect(**options, autocommit=True) as connection:
+        for panel, caller, sql in panels():
+            try:
+                # As pgx sends it: prepared, and in binary.
+                cursor = connection.cursor(binary=True)
+                rows = cursor.execute(sql.encode(), prepare=True).fetchall()
+                names = [column.name for column in cursor.description]
+                wanted = {"timeseries": "time", "stat": "value"}.get(panel["type"])
+                fits = wanted is None or wanted in names
+                if wanted == "time":
+                    fits = fits and all(row[names.index("time")].tzinfo is not None for row in rows)
+                check(f"Grafana's panel `{panel['title']}`{' of one caller' if caller else ''}", "$" not in sql and fits, sql)
+                known.add(panel["title"])
+                if rows and not caller:
+                    with_rows.add(panel["title"])
+            except psycopg.Error as error:
+                check(f"Grafana's panel `{panel['title']}`", False, f"{error}\n{sql}")
+    check("most of them have rows", len(with_rows) > 0.7 * len(known), known - with_rows)
+
+
+def certificate(name):
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-keyout", key, "-out", certificate], check=True, capture_output=True,
+         "-subj", "/CN=localhost", "-keyout", FOLDER / f"{name}.key", "-out", FOLDER / f"{name}.pem"],
+        check=True, capture_output=True,
     )
-    with Server("--tls-cert", certificate, "--tls-key", key) as server:
+    return (FOLDER / f"{name}.pem").read_text()
+
+
+def encrypted(token):
+    first, second = certificate("first"), certificate("second")
+    files = FOLDER / "cert.pem", FOLDER / "key.pem"
+
+    def put(name):
+        for path, kind in zip(files, ("pem", "key")):
+            new = path.with_suffix(".new")
+            new.write_bytes((FOLDER / f"{name}.{kind}").read_bytes())
+            new.rename(path)
+            yield
+
+    list(put("first"))
+    with Server("--tls-cert", files[0], "--tls-key", files[1]) as server:
         said = psql(server.port, token, r"\conninfo", tls="require")
         check("psql inside TLS", "TLS" in said.stdout, said.stdout + said.stderr)
+
+        def shown():
+            return ssl.get_server_certificate(("127.0.0.1", server.http)).split()
+
+        check("the certificate is that of the file", shown() == first.split())
+        steps = put("second")
+        next(steps)
+        check("a certificate without its key is not taken", shown() == first.split())
+        list(steps)
+        check("a renewed certificate is taken without a restart", shown() == second.split())
+        said = psql(server.port, token, r"\conninfo", tls="require")
+        check("and by the Postgres port", "TLS" in said.stdout, said.stdout + said.stderr)
 
 
 def main():
@@ -164,6 +234,7 @@ def main():
         ask_psycopg(server, token, counted)
         for path in sorted(HERE.glob("*.sql")):
             ask_as(server, token, path)
+        ask_panels(server, token)
     encrypted(token)
     if check.failed:
         sys.exit(f"{check.failed} failed")

@@ -24,4 +24,4 @@ fi
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-"$environment/bin/python" "$here/check.py" "$INFERWATCH" "$folder" "$root/testdata/formats"
+"$environment/bin/python" "$here/check.py" "$INFERWATCH" "$folder" "$root/testdata/formats" "$root/deploy/grafana-dashboard.json"

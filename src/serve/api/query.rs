@@ -122,13 +122,12 @@ async fn by_body(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let too_long = |_| {
+    let unread = |error: axum::Error| {
         let status = axum::http::StatusCode::PAYLOAD_TOO_LARGE;
-        Problem::new(status, "the statement is longer than a statement is")
+        let too_long = || Problem::new(status, "the statement is longer than a statement is");
+        Problem::of_body(&error).unwrap_or_else(too_long)
     };
-    let body = axum::body::to_bytes(body, LONGEST)
-        .await
-        .map_err(too_long)?;
+    let body = axum::body::to_bytes(body, LONGEST).await.map_err(unread)?;
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -152,8 +152,8 @@ impl Server {
         T: Send + 'static,
         F: Future<Output = Result<T, Problem>> + Send,
     {
-        let limit = self.limits().query_time;
-        let place = tokio::time::timeout(limit, Arc::clone(self.queries()).acquire_owned());
+        let deadline = tokio::time::Instant::now() + self.limits().query_time;
+        let place = tokio::time::timeout_at(deadline, Arc::clone(self.queries()).acquire_owned());
         let Ok(Ok(place)) = place.await else {
             let title = "too many queries at once";
             return Err(Problem::busy(StatusCode::SERVICE_UNAVAILABLE, title));
@@ -169,7 +169,7 @@ impl Server {
                     plans: grant.rights.filter.is_none(),
                 },
             };
-            match tokio::time::timeout(limit, work(engine, server)).await {
+            match tokio::time::timeout_at(deadline, work(engine, server)).await {
                 Ok(done) => done,
                 Err(_) => Err(Problem::too_slow()),
             }
@@ -365,7 +365,8 @@ async fn triage(
     body: Body,
 ) -> Result<Response, Problem> {
     let body = axum::body::to_bytes(body, LONGEST_WORD).await;
-    let body = body.map_err(|_| Problem::bad_request("the note is too long"))?;
+    let too_long = || Problem::bad_request("the note is too long");
+    let body = body.map_err(|error| Problem::of_body(&error).unwrap_or_else(too_long))?;
     let word: Word = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("not a word on a finding: {error}")))?;
     let refused = |error: crate::Error| {

@@ -127,16 +127,9 @@ pub(super) fn too_large(limit: usize) -> Problem {
         .hint("send it in parts")
 }
 
-/// Why a body could not be read: it is too long, or its sender has gone.
+/// Why a body could not be read: it is too long, its sender is too slow, or has gone.
 fn unread(error: &axum::Error, most: usize) -> Problem {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.to_string().contains("length limit exceeded") {
-            return too_large(most);
-        }
-        cause = error.source();
-    }
-    Problem::bad_request("the body ended too early")
+    Problem::of_body(error).unwrap_or_else(|| too_large(most))
 }
 
 #[cfg(test)]

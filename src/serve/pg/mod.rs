@@ -4,6 +4,8 @@
 //! them. Nothing but a password is looked at before it was found to be a token, and a peer whose password is wrong is
 //! sent away at once.
 
+mod catalog;
+mod phrases;
 mod session;
 mod stream;
 mod words;
@@ -13,10 +15,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::error::DataFusionError;
-use datafusion::prelude::SessionContext;
-use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-use datafusion_pg_catalog::setup_pg_catalog;
 use futures::{SinkExt as _, StreamExt as _};
 use pgwire::api::cancel::DefaultCancelHandler;
 use pgwire::api::{
@@ -29,11 +27,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::codec::{Framed, FramedParts};
 
 use super::Server;
 use super::listen::{Timed, stopped};
+use super::tls::Tls;
+pub(super) use catalog::add as add_catalog;
 use session::{Prepared, Session};
 use stream::Bounded;
 
@@ -47,19 +46,10 @@ const GSS_REQUEST: u32 = 80_877_104;
 #[derive(Clone)]
 pub(super) struct Postgres {
     pub(super) server: Server,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) connections: Arc<ConnectionManager>,
     /// Whether a password may come in clear text from another machine.
     pub(super) insecure: bool,
-}
-
-/// Puts the catalog of Postgres beside the tables of a session. It lists what is there, and nothing else.
-pub(super) fn add_catalog(context: &SessionContext) -> Result<(), DataFusionError> {
-    let catalog = context.state().config().options().catalog.clone();
-    setup_pg_catalog(context, &catalog.default_catalog, EmptyContextProvider)
-        .map_err(|error| *error)?;
-    context.register_udf(words::current_setting());
-    Ok(())
 }
 
 /// Answers one connection.
@@ -80,6 +70,7 @@ pub(super) async fn connection(
     // What goes wrong on the wire ends the connection; there is nobody to tell.
     let _ = match (beginning, &postgres.tls) {
         (Beginning::Tls, Some(tls)) => {
+            let tls = postgres.server.acceptor(tls);
             let Ok(Ok(stream)) = timeout_at(deadline, tls.accept(stream)).await else {
                 return;
             };

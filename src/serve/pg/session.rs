@@ -36,6 +36,7 @@ use super::super::ask::{Answer, Part, Question, Statement};
 use super::super::grant::Grant;
 use super::super::problem::Problem;
 use super::super::{Event, Server};
+use super::phrases;
 use super::words::{self, Word};
 use super::{Postgres, fatal};
 use crate::output;
@@ -139,6 +140,8 @@ impl Parser {
 
     /// A statement as the engine takes it. What this parser does not know may be ours.
     fn translated(&self, text: &str) -> Result<String, Problem> {
+        crate::query::check_text(text)?;
+        let text = &phrases::replaced(text);
         match self.dialect.parse(text) {
             Ok(statements) => match &statements[..] {
                 [statement] => Ok(statement.to_string()),
