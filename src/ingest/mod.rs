@@ -23,6 +23,7 @@ mod cloudflare;
 mod cloudtrail;
 mod columnar;
 mod conversation;
+mod csv_rows;
 mod enrich;
 mod envelope;
 mod envoy;
