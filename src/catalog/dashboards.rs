@@ -56,7 +56,8 @@ impl Dashboards {
         Ok(Dashboards::from_files(files.into_iter()))
     }
 
-    fn from_files<'a>(files: impl Iterator<Item = (PathBuf, Cow<'a, str>)>) -> Dashboards {
+    /// Those in files given as path and text.
+    pub fn from_files<'a>(files: impl Iterator<Item = (PathBuf, Cow<'a, str>)>) -> Dashboards {
         let mut all = Dashboards::default();
         for (path, text) in files {
             match read(&path, &text) {

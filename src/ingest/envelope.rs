@@ -8,107 +8,212 @@ use super::json::{Arena, Value};
 /// Envelopes in envelopes end here: CloudWatch in Firehose in a shipper's wrapper is three.
 const MAX_NESTING: u8 = 8;
 
-/// A subscription record of CloudWatch is a few megabytes at most; what unpacks to more is an attack.
-const MAX_UNPACKED: u64 = 64 << 20;
+/// A subscription record of CloudWatch is a few megabytes at most; what unpacks to more, in one piece or in many, is an
+/// attack.
+const MAX_UNPACKED: usize = 64 << 20;
+
+const NO_JSON: &str = "text in an envelope is not JSON";
+const TOO_LARGE: &str = "an envelope unpacks to more than 64 MiB";
 
 /// What an envelope gave.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Unwrapped<'a> {
     /// A record.
     Record(Value<'a>),
-    /// Text that should have been a record.
-    Broken(&'a str),
+    /// Text that should have been a record, and why it is none.
+    Broken(&'a str, &'static str),
     /// Something that is known to be no record.
     Skipped(&'static str),
 }
 
 /// Calls `each` for every record in `value`, in order.
 pub(super) fn unwrap<'a>(arena: &'a Arena, value: Value<'a>, each: &mut dyn FnMut(Unwrapped<'a>)) {
-    open(arena, value, MAX_NESTING, each);
+    let mut opening = Opening {
+        arena,
+        left: MAX_UNPACKED,
+        each,
+    };
+    opening.open(value, MAX_NESTING);
 }
 
-fn open<'a>(arena: &'a Arena, value: Value<'a>, depth: u8, each: &mut dyn FnMut(Unwrapped<'a>)) {
-    let Some(depth) = depth.checked_sub(1) else {
-        return each(Unwrapped::Record(value));
-    };
-    if value.is_array() {
-        return value
-            .items()
-            .for_each(|item| open(arena, item, depth, each));
+/// One value being opened, with all that is in it.
+struct Opening<'a, 'e> {
+    arena: &'a Arena,
+    /// How much longer than the value its contents may still become.
+    left: usize,
+    each: &'e mut dyn FnMut(Unwrapped<'a>),
+}
+
+impl<'a> Opening<'a, '_> {
+    fn broken(&mut self, text: &'a str) {
+        (self.each)(Unwrapped::Broken(text, NO_JSON));
     }
-    if !value.is_object() {
-        return match value.as_str() {
-            Some(text) => open_text(arena, text, depth, each),
-            None => each(Unwrapped::Record(value)),
-        };
-    }
-    // CloudTrail and Event Hub, which differ in case alone; the Logging API.
-    for key in ["Records", "entries"] {
-        if let Some(records) = value.get(key).filter(|records| records.is_array()) {
-            return records
-                .items()
-                .for_each(|item| open(arena, item, depth, each));
+
+    fn all(&mut self, values: impl Iterator<Item = Value<'a>>, depth: u8) {
+        for value in values {
+            self.open(value, depth);
         }
     }
-    if let Some(kind) = value.get("messageType").and_then(Value::as_str)
-        && (value.get("logEvents").is_some() || kind.ends_with("_MESSAGE"))
-    {
-        if kind != "DATA_MESSAGE" {
-            return each(Unwrapped::Skipped("CloudWatch control message"));
-        }
-        return messages(arena, value.get("logEvents"), depth, each);
-    }
-    if let Some(data) = value.find("awslogs/data").and_then(Value::as_str) {
-        return match unpack(data).ok().and_then(|text| arena.parse(&text).ok()) {
-            Some(inner) => open(arena, inner, depth, each),
-            None => each(Unwrapped::Broken(data)),
+
+    fn open(&mut self, value: Value<'a>, depth: u8) {
+        let Some(depth) = depth.checked_sub(1) else {
+            return (self.each)(Unwrapped::Record(value));
         };
-    }
-    if let Some(events) = value.get("events").filter(|events| are_messages(*events)) {
-        return messages(arena, Some(events), depth, each);
-    }
-    // Cloudflare's API.
-    if let Some(listed) = value.get("result").filter(|listed| listed.is_array())
-        && value.get("success").and_then(Value::as_bool).is_some()
-        && (value.get("result_info").is_some() || value.get("errors").is_some())
-    {
-        return listed
-            .items()
-            .for_each(|item| open(arena, item, depth, each));
-    }
-    if let Some(results) = value
-        .get("results")
-        .filter(|results| results.items().all(Value::is_array))
-    {
-        let mut any = false;
-        for row in results.items() {
-            let cell = row
-                .items()
-                .find(|cell| cell.get("field").and_then(Value::as_str) == Some("@message"));
-            if let Some(text) = cell
-                .and_then(|cell| cell.get("value"))
-                .and_then(Value::as_str)
-            {
-                any = true;
-                open_text(arena, text, depth, each);
+        if value.is_array() {
+            return self.all(value.items(), depth);
+        }
+        if !value.is_object() {
+            return match value.as_str() {
+                Some(text) => self.open_text(text, depth),
+                None => (self.each)(Unwrapped::Record(value)),
+            };
+        }
+        // CloudTrail and Event Hub, which differ in case alone; the Logging API.
+        for key in ["Records", "entries"] {
+            if let Some(records) = value.get(key).filter(|records| records.is_array()) {
+                return self.all(records.items(), depth);
             }
         }
-        if any {
-            return;
+        if let Some(kind) = value.get("messageType").and_then(Value::as_str)
+            && (value.get("logEvents").is_some() || kind.ends_with("_MESSAGE"))
+        {
+            if kind != "DATA_MESSAGE" {
+                return (self.each)(Unwrapped::Skipped("CloudWatch control message"));
+            }
+            return self.messages(value.get("logEvents"), depth);
+        }
+        if let Some(data) = value.find("awslogs/data").and_then(Value::as_str) {
+            return self.packed(data, depth);
+        }
+        if let Some(events) = value.get("events").filter(|events| are_messages(*events)) {
+            return self.messages(Some(events), depth);
+        }
+        // Cloudflare's API.
+        if let Some(listed) = value.get("result").filter(|listed| listed.is_array())
+            && value.get("success").and_then(Value::as_bool).is_some()
+            && (value.get("result_info").is_some() || value.get("errors").is_some())
+        {
+            return self.all(listed.items(), depth);
+        }
+        if let Some(results) = value
+            .get("results")
+            .filter(|results| results.items().all(Value::is_array))
+        {
+            let mut any = false;
+            for row in results.items() {
+                let cell = row
+                    .items()
+                    .find(|cell| cell.get("field").and_then(Value::as_str) == Some("@message"));
+                if let Some(text) = cell
+                    .and_then(|cell| cell.get("value"))
+                    .and_then(Value::as_str)
+                {
+                    any = true;
+                    self.open_text(text, depth);
+                }
+            }
+            if any {
+                return;
+            }
+        }
+        if let Some(tables) = value
+            .get("tables")
+            .filter(|tables| tables.items().any(|table| table.get("columns").is_some()))
+        {
+            return tables.items().for_each(|table| self.rows(table, depth));
+        }
+        match inner(value) {
+            Some(Inner::Value(inner)) => self.open(inner, depth),
+            Some(Inner::Text(text)) => self.open_text(text, depth),
+            None => (self.each)(Unwrapped::Record(value)),
         }
     }
-    if let Some(tables) = value
-        .get("tables")
-        .filter(|tables| tables.items().any(|table| table.get("columns").is_some()))
-    {
-        return tables
-            .items()
-            .for_each(|table| rows(arena, table, depth, each));
+
+    fn messages(&mut self, events: Option<Value<'a>>, depth: u8) {
+        for event in events.into_iter().flat_map(Value::items) {
+            match event.get("message") {
+                Some(message) if message.is_object() => self.open(message, depth),
+                Some(message) => match message.as_str() {
+                    Some(text) => self.open_text(text, depth),
+                    None => self.broken(""),
+                },
+                None => self.broken(""),
+            }
+        }
     }
-    match inner(value) {
-        Some(Inner::Value(inner)) => open(arena, inner, depth, each),
-        Some(Inner::Text(text)) => open_text(arena, text, depth, each),
-        None => each(Unwrapped::Record(value)),
+
+    /// Text inside an envelope: JSON, JSON behind a time, or JSON in Base64.
+    fn open_text(&mut self, text: &'a str, depth: u8) {
+        let json = behind_time(text.trim());
+        if json.starts_with(['{', '[']) {
+            return match self.arena.parse(json.as_bytes()) {
+                Ok(value) => self.open(value, depth),
+                Err(_) => self.broken(text),
+            };
+        }
+        let decoded = base64::engine::general_purpose::STANDARD
+            .decode(json)
+            .ok()
+            .filter(|bytes| bytes.trim_ascii_start().starts_with(b"{"));
+        match decoded.and_then(|bytes| self.arena.parse(&bytes).ok()) {
+            Some(value) => self.open(value, depth),
+            None => self.broken(text),
+        }
+    }
+
+    /// A subscription record: JSON, compressed, in Base64.
+    fn packed(&mut self, data: &'a str, depth: u8) {
+        let Ok(text) = unpack(data, self.left) else {
+            return self.broken(data);
+        };
+        let Some(left) = self.left.checked_sub(text.len()) else {
+            self.left = 0;
+            return (self.each)(Unwrapped::Broken(data, TOO_LARGE));
+        };
+        self.left = left;
+        match self.arena.parse(&text) {
+            Ok(inner) => self.open(inner, depth),
+            Err(_) => self.broken(data),
+        }
+    }
+
+    /// Rows of a table of the Log Analytics API, each as the object it stands for.
+    fn rows(&mut self, table: Value<'a>, depth: u8) {
+        let names: Vec<&str> = table
+            .get("columns")
+            .into_iter()
+            .flat_map(Value::items)
+            .map(|column| column.get("name").and_then(Value::as_str).unwrap_or(""))
+            .collect();
+        for row in table.get("rows").into_iter().flat_map(Value::items) {
+            let cells = || {
+                names
+                    .iter()
+                    .zip(row.items())
+                    .filter(|(_, cell)| !cell.is_null())
+            };
+            // The names stand once in the table, and in every object.
+            let repeated = cells().map(|(name, _)| name.len()).sum();
+            let Some(left) = self.left.checked_sub(repeated) else {
+                (self.each)(Unwrapped::Broken("", TOO_LARGE));
+                continue;
+            };
+            self.left = left;
+            let mut text = String::from("{");
+            for (name, cell) in cells() {
+                if text.len() > 1 {
+                    text.push(',');
+                }
+                super::json::write_string(&mut text, name);
+                text.push(':');
+                text.push_str(cell.to_json());
+            }
+            text.push('}');
+            match self.arena.parse(text.as_bytes()) {
+                Ok(record) => self.open(record, depth),
+                Err(_) => self.broken(""),
+            }
+        }
     }
 }
 
@@ -167,43 +272,6 @@ fn are_messages(events: Value<'_>) -> bool {
         .is_some_and(|event| event.get("message").is_some() && event.get("timestamp").is_some())
 }
 
-fn messages<'a>(
-    arena: &'a Arena,
-    events: Option<Value<'a>>,
-    depth: u8,
-    each: &mut dyn FnMut(Unwrapped<'a>),
-) {
-    for event in events.into_iter().flat_map(Value::items) {
-        match event.get("message") {
-            Some(message) if message.is_object() => open(arena, message, depth, each),
-            Some(message) => match message.as_str() {
-                Some(text) => open_text(arena, text, depth, each),
-                None => each(Unwrapped::Broken("")),
-            },
-            None => each(Unwrapped::Broken("")),
-        }
-    }
-}
-
-/// Text inside an envelope: JSON, JSON behind a time, or JSON in Base64.
-fn open_text<'a>(arena: &'a Arena, text: &'a str, depth: u8, each: &mut dyn FnMut(Unwrapped<'a>)) {
-    let json = behind_time(text.trim());
-    if json.starts_with(['{', '[']) {
-        return match arena.parse(json.as_bytes()) {
-            Ok(value) => open(arena, value, depth, each),
-            Err(_) => each(Unwrapped::Broken(text)),
-        };
-    }
-    let decoded = base64::engine::general_purpose::STANDARD
-        .decode(json)
-        .ok()
-        .filter(|bytes| bytes.trim_ascii_start().starts_with(b"{"));
-    match decoded.and_then(|bytes| arena.parse(&bytes).ok()) {
-        Some(value) => open(arena, value, depth, each),
-        None => each(Unwrapped::Broken(text)),
-    }
-}
-
 /// The JSON in `2026-08-10T21:12:39.000Z {…}`, or the text itself.
 pub(super) fn behind_time(text: &str) -> &str {
     match text.split_once(' ') {
@@ -217,45 +285,16 @@ pub(super) fn behind_time(text: &str) -> &str {
     }
 }
 
-fn unpack(data: &str) -> std::io::Result<Vec<u8>> {
+/// What is in a subscription record; one byte more than `most` where that would not be all.
+fn unpack(data: &str, most: usize) -> std::io::Result<Vec<u8>> {
     let packed = base64::engine::general_purpose::STANDARD
         .decode(data)
         .map_err(std::io::Error::other)?;
     let mut text = Vec::new();
     flate2::read::MultiGzDecoder::new(&packed[..])
-        .take(MAX_UNPACKED)
+        .take(most as u64 + 1)
         .read_to_end(&mut text)?;
     Ok(text)
-}
-
-/// Rows of a table of the Log Analytics API, each as the object it stands for.
-fn rows<'a>(arena: &'a Arena, table: Value<'a>, depth: u8, each: &mut dyn FnMut(Unwrapped<'a>)) {
-    let names: Vec<&str> = table
-        .get("columns")
-        .into_iter()
-        .flat_map(Value::items)
-        .map(|column| column.get("name").and_then(Value::as_str).unwrap_or(""))
-        .collect();
-    for row in table.get("rows").into_iter().flat_map(Value::items) {
-        let mut text = String::from("{");
-        for (name, cell) in names
-            .iter()
-            .zip(row.items())
-            .filter(|(_, cell)| !cell.is_null())
-        {
-            if text.len() > 1 {
-                text.push(',');
-            }
-            super::json::write_string(&mut text, name);
-            text.push(':');
-            text.push_str(cell.to_json());
-        }
-        text.push('}');
-        match arena.parse(text.as_bytes()) {
-            Ok(record) => open(arena, record, depth, each),
-            Err(_) => each(Unwrapped::Broken("")),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -271,7 +310,8 @@ mod tests {
             &mut |inner| {
                 found.push(match inner {
                     Unwrapped::Record(value) => value.to_json().to_owned(),
-                    Unwrapped::Broken(_) => "broken".to_owned(),
+                    Unwrapped::Broken(_, NO_JSON) => "broken".to_owned(),
+                    Unwrapped::Broken(_, reason) => reason.to_owned(),
                     Unwrapped::Skipped(reason) => reason.to_owned(),
                 });
             },
@@ -317,6 +357,35 @@ mod tests {
         assert_eq!(
             records(&format!(r#"{{"awslogs":{{"data":"{data}"}}}}"#)),
             [r#"{"a":1}"#, "broken"]
+        );
+    }
+
+    #[test]
+    fn many_packed_texts_unpack_to_no_more_than_one() {
+        use std::io::Write as _;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(br#"{"a":1}"#).unwrap();
+        encoder.write_all(&vec![b' '; MAX_UNPACKED / 3]).unwrap();
+        let data = base64::engine::general_purpose::STANDARD.encode(encoder.finish().unwrap());
+        let packed = format!(r#"{{"awslogs":{{"data":"{data}"}}}}"#);
+        let a = r#"{"a":1}"#;
+        assert_eq!(
+            records(&format!("[{}]", vec![packed; 5].join(","))),
+            [a, a, TOO_LARGE, TOO_LARGE, TOO_LARGE]
+        );
+    }
+
+    #[test]
+    fn long_names_of_columns_do_not_multiply_with_rows() {
+        let name = "n".repeat(MAX_UNPACKED / 3);
+        let table = format!(
+            r#"{{"tables":[{{"columns":[{{"name":"{name}"}}],"rows":[[1],[2],[3],[4],[5]]}}]}}"#
+        );
+        let rows: Vec<usize> = records(&table).iter().map(String::len).collect();
+        let object = name.len() + r#"{"":1}"#.len();
+        assert_eq!(
+            rows,
+            [object, object, object, TOO_LARGE.len(), TOO_LARGE.len()]
         );
     }
 

@@ -153,7 +153,7 @@ impl Explaining<'_> {
             if found.len() < self.limit {
                 found.push(match inner {
                     Unwrapped::Record(record) => one(&arena, record, self.format, self.mapping),
-                    Unwrapped::Broken(_) => unreadable("text in an envelope is not JSON".into()),
+                    Unwrapped::Broken(_, reason) => unreadable(reason.into()),
                     Unwrapped::Skipped(reason) => unreadable(format!("skipped: {reason}")),
                 });
             }

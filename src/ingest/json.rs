@@ -26,6 +26,9 @@ use crate::schema::Micros;
 /// Deeper nesting than this is no log record, and would be a way to exhaust the stack.
 const MAX_DEPTH: usize = 192;
 
+/// Texts with more values than this are no log records either: each takes some sixty bytes of memory once it is parsed.
+const MAX_VALUES: usize = 4 << 20;
+
 /// Why a text is not JSON for us.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
@@ -46,6 +49,9 @@ pub enum JsonError {
     /// It nests too deep.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     Depth,
+    /// It has too many values.
+    #[error("more than {MAX_VALUES} values")]
+    Values,
 }
 
 /// Which source path filled which column, collected for a person.
@@ -142,13 +148,22 @@ struct Doc<'a> {
     nodes: &'a [Node<'a>],
     /// One mark a node: its subtree has a column of its own.
     taken: &'a [Cell<bool>],
-    /// Strings that turned out to hold JSON, by node.
+    /// Strings that turned out to hold JSON, in the order of their nodes.
     embedded: RefCell<BumpVec<'a, (u32, Option<Value<'a>>)>>,
     /// Where this text was embedded, for paths and leftovers.
     outer: Option<Value<'a>>,
     bump: &'a Bump,
     scratch: &'a RefCell<Scratch>,
     trail: Option<&'a Trail>,
+}
+
+impl<'a> Doc<'a> {
+    /// What a string turned out to hold, if somebody has looked.
+    fn embedded_at(&self, at: u32) -> Option<Option<Value<'a>>> {
+        let embedded = self.embedded.borrow();
+        let place = embedded.binary_search_by_key(&at, |(at, _)| *at).ok()?;
+        Some(embedded[place].1)
+    }
 }
 
 fn parse<'a>(
@@ -173,6 +188,9 @@ fn parse_in<'a>(
     text: &[u8],
     outer: Option<Value<'a>>,
 ) -> Result<Value<'a>, JsonError> {
+    if holds_too_many_values(text) {
+        return Err(JsonError::Values);
+    }
     let bytes: &'a mut [u8] = bump.alloc_slice_copy(text);
     replace_lone_surrogates(bytes);
     let nodes = {
@@ -223,6 +241,14 @@ fn closes(text: &[u8]) -> bool {
         (Some(b'['), last) => last == Some(&b']'),
         _ => true,
     }
+}
+
+/// By what stands before values, also where it stands in strings: prose has no such share of it.
+fn holds_too_many_values(text: &[u8]) -> bool {
+    text.len() > MAX_VALUES
+        && memchr::memchr3_iter(b',', b':', b'[', text)
+            .nth(MAX_VALUES)
+            .is_some()
 }
 
 fn check_depth(nodes: &[Node<'_>]) -> Result<(), JsonError> {
@@ -552,16 +578,10 @@ impl<'a> Value<'a> {
         if !looks_like_json || self.nesting() >= 4 {
             return None;
         }
-        if let Some((_, value)) = self
-            .doc
-            .embedded
-            .borrow()
-            .iter()
-            .find(|(at, _)| *at == self.at)
-        {
-            return *value;
-        }
         let doc = self.doc;
+        if let Some(known) = doc.embedded_at(self.at) {
+            return known;
+        }
         let value = parse_in(
             doc.bump,
             doc.scratch,
@@ -570,7 +590,9 @@ impl<'a> Value<'a> {
             Some(self),
         )
         .ok();
-        doc.embedded.borrow_mut().push((self.at, value));
+        let mut embedded = doc.embedded.borrow_mut();
+        let place = embedded.partition_point(|(at, _)| *at < self.at);
+        embedded.insert(place, (self.at, value));
         value
     }
 
@@ -781,14 +803,7 @@ impl<'a> Value<'a> {
         if untaken && (self.doc.taken[self.at as usize].get() || self.is_null()) {
             return false;
         }
-        if untaken
-            && let Some((_, Some(inner))) = self
-                .doc
-                .embedded
-                .borrow()
-                .iter()
-                .find(|(at, _)| *at == self.at)
-        {
+        if untaken && let Some(Some(inner)) = self.doc.embedded_at(self.at) {
             return inner.write(out, true);
         }
         match self.node() {
@@ -981,6 +996,25 @@ mod tests {
         ));
         let deep = "[".repeat(10_000) + &"]".repeat(10_000);
         assert_eq!(arena.parse(deep.as_bytes()).unwrap_err(), JsonError::Depth);
+    }
+
+    #[test]
+    fn too_many_values_are_not_held_in_memory() {
+        let arena = Arena::new();
+        let zeros = |count: usize| format!("[0{}]", ",0".repeat(count - 1));
+        assert!(arena.parse(zeros(MAX_VALUES).as_bytes()).is_ok());
+        let error = arena.parse(zeros(MAX_VALUES + 1).as_bytes()).unwrap_err();
+        assert_eq!(error, JsonError::Values);
+    }
+
+    /// To look through all of them for each would take minutes.
+    #[test]
+    fn a_hundred_thousand_texts_of_json_are_each_found_at_once() {
+        let arena = Arena::new();
+        let texts = vec![r#""{\"a\":1}""#; 100_000].join(",");
+        let value = arena.parse(format!("[{texts}]").as_bytes()).unwrap();
+        let sum: i64 = value.items().filter_map(|item| item.int("a", "c")).sum();
+        assert_eq!((sum, value.leftover()), (100_000, None));
     }
 
     #[test]

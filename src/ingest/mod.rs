@@ -23,6 +23,7 @@ mod cloudflare;
 mod cloudtrail;
 mod columnar;
 mod conversation;
+mod csv_rows;
 mod enrich;
 mod envelope;
 mod envoy;
@@ -165,8 +166,10 @@ pub struct Progress {
 enum Event {
     /// A block is on its way to the workers.
     Sent,
-    /// A worker is done with a block.
+    /// What a worker made of a block, or of a part of it.
     Output(Output),
+    /// A worker is done with a block.
+    Done,
     /// A source has ended.
     Ended { source: Source, ending: Ending },
     /// The reader waits: everything so far is to be committed, an unfinished source under these marks.
@@ -246,7 +249,11 @@ fn work(worker: &mut Worker, queue: &Mutex<Receiver<Block>>, events: &SyncSender
             Err(_) => return,
         };
         let Ok(block) = block else { return };
-        if events.send(Event::Output(worker.process(&block))).is_err() {
+        // Whether anybody still listens is asked once, at the end.
+        worker.process(&block, &mut |output| {
+            drop(events.send(Event::Output(output)))
+        });
+        if events.send(Event::Done).is_err() {
             return;
         }
     }
@@ -320,7 +327,6 @@ impl Collector<'_> {
             match event {
                 Event::Sent => self.outstanding += 1,
                 Event::Output(output) => {
-                    self.outstanding -= 1;
                     progress
                         .records
                         .fetch_add(output.tally.total_records(), Ordering::Relaxed);
@@ -329,6 +335,7 @@ impl Collector<'_> {
                         self.sink.write(table, batch)?;
                     }
                 }
+                Event::Done => self.outstanding -= 1,
                 Event::Ended { source, ending } => self.ended(&source, ending),
                 Event::Checkpoint(marks) => {
                     self.marks.extend(marks);

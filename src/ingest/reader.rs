@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::access_log;
 use super::columnar;
+use super::csv_rows::{self, RowEnds};
 use super::format::Format;
 use super::json::Arena;
 use super::ledger::{self, HEAD, Ledger, Mark, Tier};
@@ -474,20 +475,22 @@ impl<'s> Reading<'s> {
             if self.done <= self.start {
                 continue;
             }
-            let mut text = Vec::new();
-            if message[4..].starts_with(ZSTD) {
-                zstd::stream::read::Decoder::new(&message[4..])?
-                    .take(MAX_VALUE as u64 + 1)
-                    .read_to_end(&mut text)?;
-            } else {
-                text.extend_from_slice(&message[4..]);
-            }
-            let mut reason = (text.len() > MAX_VALUE).then_some(TOO_LARGE);
+            let mut reason = None;
+            let mut text = unpacked(&message[4..]).unwrap_or_else(|_| {
+                // The next frame begins where its length says.
+                reason = Some(DAMAGED_FRAME);
+                message[4..].to_vec()
+            });
             if reason.is_none() && !text.trim_ascii_start().starts_with(b"{") {
                 match protobuf::to_json(&text) {
                     Some(json) => text = json.into_bytes(),
                     None => reason = Some(protobuf::DAMAGED),
                 }
+            }
+            // Either step may have made it larger.
+            if text.len() > MAX_VALUE {
+                text.truncate(MAX_VALUE);
+                reason = Some(TOO_LARGE);
             }
             let pieces = match reason {
                 Some(reason) => Pieces::Unreadable(reason),
@@ -535,7 +538,7 @@ impl<'s> Reading<'s> {
         let rows = if is_known {
             None
         } else {
-            Some(columnar::Rows::open(file, BLOCK as u64)?)
+            Some(columnar::Rows::open(file, BLOCK)?)
         };
         let mut number = 0;
         for batch in rows.into_iter().flatten() {
@@ -560,53 +563,78 @@ impl<'s> Reading<'s> {
     }
 
     /// Rows of a CSV export, each as the object it stands for.
-    fn csv(&mut self, reader: &mut dyn Read, buffer: Vec<u8>) -> io::Result<Result<(), Stopped>> {
-        let whole = Hashing {
-            inner: io::Cursor::new(buffer).chain(reader),
-            hash: blake3::Hasher::new(),
-            read: 0,
-        };
-        let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(whole);
-        let headers = rows.byte_headers().map_err(io::Error::other)?;
-        // Azure's portal writes the zone behind the names of times.
-        let names: csv::ByteRecord = headers
-            .iter()
-            .map(|name| name.strip_suffix(b" [UTC]").unwrap_or(name))
-            .collect();
-        let mut record = csv::ByteRecord::new();
-        let (mut bytes, mut values) = (Vec::new(), Vec::new());
+    fn csv(
+        &mut self,
+        reader: &mut dyn Read,
+        mut buffer: Vec<u8>,
+    ) -> io::Result<Result<(), Stopped>> {
+        let (mut ends, mut names) = (RowEnds::default(), None);
+        let (mut scanned, mut passing_over) = (0, false);
         loop {
-            let more = rows
-                .read_byte_record(&mut record)
-                .map_err(io::Error::other)?;
-            if more {
-                let offset = record.position().map_or(0, csv::Position::byte);
-                if offset >= self.start {
-                    let from = bytes.len();
-                    csv_row(&names, &record, &mut bytes);
-                    values.push((offset, from..bytes.len()));
-                }
+            let (more, failure) = match fill(reader, &mut buffer, BLOCK) {
+                Ok(more) => (more, None),
+                Err(error) => (false, Some(error)),
+            };
+            let found = ends.scan(&buffer[scanned..]);
+            let mut end = found.map_or(0, |(_, last)| scanned + last);
+            if passing_over {
+                let over = found.map_or(buffer.len(), |(first, _)| scanned + first);
+                let rest = buffer.split_off(over);
+                self.advance(&buffer);
+                (buffer, end) = (rest, end.saturating_sub(over));
+                passing_over = found.is_none();
             }
-            if (!more || bytes.len() >= BLOCK) && !values.is_empty() {
-                let (bytes, values) = (std::mem::take(&mut bytes), std::mem::take(&mut values));
-                let block = Block {
-                    origin: Arc::clone(&self.origin),
-                    base: 0,
-                    bytes,
-                    pieces: Pieces::Values(values),
-                };
-                if let Err(stopped) = self.send(block) {
+            // What the damage cut is not done with: should the file come again whole, it is read then.
+            if !more && failure.is_none() {
+                end = buffer.len();
+            }
+            let rest = buffer.split_off(end);
+            if let Err(stopped) = self.rows(&mut names, &buffer)? {
+                return Ok(Err(stopped));
+            }
+            self.advance(&buffer);
+            buffer = rest;
+            if buffer.len() > MAX_VALUE {
+                if names.is_none() {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LARGE));
+                }
+                passing_over = true;
+                let bytes = std::mem::take(&mut buffer);
+                if let Err(stopped) = self.hand_over(bytes, Pieces::Unreadable(TOO_LARGE)) {
                     return Ok(Err(stopped));
                 }
             }
-            if !more {
-                break;
+            scanned = buffer.len();
+            match failure {
+                Some(error) => return Err(error),
+                None if !more => return Ok(Ok(())),
+                None => {}
             }
         }
-        let whole = rows.into_inner();
-        self.hash = whole.hash;
-        self.done = whole.read;
-        Ok(Ok(()))
+    }
+
+    /// Hands over whole rows of a CSV export, without counting them as done.
+    fn rows(
+        &mut self,
+        names: &mut Option<csv::ByteRecord>,
+        text: &[u8],
+    ) -> io::Result<Result<(), Stopped>> {
+        let (base, start) = (self.done, self.start);
+        csv_rows::read(names, text, BLOCK, |bytes, mut places| {
+            places.retain_mut(|(offset, _)| {
+                *offset += base;
+                *offset >= start
+            });
+            if places.is_empty() {
+                return Ok(());
+            }
+            self.send(Block {
+                origin: Arc::clone(&self.origin),
+                base,
+                bytes,
+                pieces: Pieces::Values(places),
+            })
+        })
     }
 }
 
@@ -615,44 +643,26 @@ const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 const TOO_LARGE: &str = "value is larger than 32 MiB";
 
+const DAMAGED_FRAME: &str = "damaged zstd frame";
+
+/// What is in a frame, compressed or not; a byte too many where that would be too large.
+fn unpacked(frame: &[u8]) -> io::Result<Vec<u8>> {
+    if !frame.starts_with(ZSTD) {
+        return Ok(frame.to_vec());
+    }
+    let mut text = Vec::new();
+    zstd::stream::read::Decoder::new(frame)?
+        .take(MAX_VALUE as u64 + 1)
+        .read_to_end(&mut text)?;
+    Ok(text)
+}
+
 /// Reads about `size` more bytes; `false` at the end.
 fn fill(reader: &mut dyn Read, buffer: &mut Vec<u8>, size: usize) -> io::Result<bool> {
     let before = buffer.len();
     buffer.reserve(size);
     reader.take(size as u64).read_to_end(buffer)?;
     Ok(buffer.len() - before == size)
-}
-
-/// One row as JSON. Numbers stay text: every reader of records takes both. Bytes that are no UTF-8 stay as they are,
-/// so that the row is found to be damaged.
-fn csv_row(names: &csv::ByteRecord, record: &csv::ByteRecord, out: &mut Vec<u8>) {
-    let string = |bytes: &[u8], out: &mut Vec<u8>| match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            let mut json = String::new();
-            super::json::write_string(&mut json, text);
-            out.extend_from_slice(json.as_bytes());
-        }
-        Err(_) => {
-            out.push(b'"');
-            out.extend_from_slice(bytes);
-            out.push(b'"');
-        }
-    };
-    out.push(b'{');
-    let mut any = false;
-    for (name, cell) in names
-        .iter()
-        .zip(record)
-        .filter(|(_, cell)| !cell.is_empty())
-    {
-        if std::mem::replace(&mut any, true) {
-            out.push(b',');
-        }
-        string(name, out);
-        out.push(b':');
-        string(cell, out);
-    }
-    out.push(b'}');
 }
 
 struct Hashing<R> {

@@ -5,8 +5,6 @@
 //! enough grammar to find where a value ends, and where a damaged one must end: a raw line break inside a string, or
 //! an object that opens where the grammar has no place for one, closes the damaged value and the next begins.
 
-use super::json::string_end;
-
 /// Larger values are no log records; they are set aside, never held in memory.
 pub(super) const MAX_VALUE: usize = 32 << 20;
 
@@ -204,17 +202,10 @@ fn value_end(bytes: &[u8]) -> End {
                 continue;
             }
             b'"' => {
-                let Some(end) = string_end(bytes, at) else {
-                    return match memchr::memchr(b'\n', &bytes[at..]) {
-                        Some(ahead) => End::At(at + ahead),
-                        None => End::Beyond,
-                    };
+                at = match line_string_end(bytes, at) {
+                    Ok(end) => end,
+                    Err(end) => return end,
                 };
-                // No string holds a raw line break: this one was cut off, and the value with it.
-                if let Some(ahead) = memchr::memchr(b'\n', &bytes[at..end]) {
-                    return End::At(at + ahead);
-                }
-                at = end;
                 previous = b'"';
                 continue;
             }
@@ -241,6 +232,25 @@ fn value_end(bytes: &[u8]) -> End {
         at += 1;
     }
     End::Beyond
+}
+
+/// The byte after the string that opens at `start`, or where the value ends with it: no string holds a raw line break, so
+/// one that meets it was cut off. Nothing behind that line is looked at, or many such lines would each look at all the rest.
+fn line_string_end(bytes: &[u8], start: usize) -> Result<usize, End> {
+    let mut at = start + 1;
+    while let Some(ahead) = bytes
+        .get(at..)
+        .and_then(|rest| memchr::memchr3(b'"', b'\\', b'\n', rest))
+    {
+        at += ahead;
+        match bytes[at] {
+            b'"' => return Ok(at + 1),
+            b'\n' => return Err(End::At(at)),
+            _ if bytes.get(at + 1) == Some(&b'\n') => return Err(End::At(at + 1)),
+            _ => at += 2,
+        }
+    }
+    Err(End::Beyond)
 }
 
 /// The length of text that opens no value: up to the line's end, or to what closes or separates elements.
@@ -355,6 +365,16 @@ mod tests {
         same_at_every_block_size("{\"a\":\"cut\n{\"b\":2}\n", &["{\"a\":\"cut", r#"{"b":2}"#]);
         same_at_every_block_size("{\"a\":1,\n{\"b\":2}\n", &["{\"a\":1,\n", r#"{"b":2}"#]);
         same_at_every_block_size("nonsense\n{\"b\":2}\n", &["nonsense", r#"{"b":2}"#]);
+    }
+
+    /// Half a million lines that each open a string: to look for its end in all that follows would take an hour.
+    #[test]
+    fn strings_that_never_end_are_looked_at_once() {
+        let lines = 1 << 19;
+        let text = "{\\\"\n".repeat(lines);
+        let mut found = 0;
+        let done = Scanner::new().scan(text.as_bytes(), |_| found += 1);
+        assert_eq!((done, found), (text.len(), lines));
     }
 
     #[test]

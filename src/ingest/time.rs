@@ -4,6 +4,8 @@
 //! ` UTC`, the month-first form of Azure's activity log, Unix seconds, milliseconds, microseconds and nanoseconds told
 //! apart by magnitude, seconds as a decimal fraction, and .NET ticks.
 
+use std::ops::Range;
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 
 use crate::schema::Micros;
@@ -20,8 +22,15 @@ pub struct Read {
 /// 100-nanosecond ticks from 0001-01-01 to 1970-01-01.
 const DOTNET_EPOCH: i64 = 621_355_968_000_000_000;
 
+/// Years of four digits, from 0000 to 9999: others have no name that a folder could have, and a zone may lead there.
+const NAMED: Range<i64> = -62_167_219_200_000_000..253_402_300_800_000_000;
+
 /// Reads a written time.
 pub fn parse(text: &str) -> Option<Read> {
+    read(text).filter(|read| NAMED.contains(&read.micros.0))
+}
+
+fn read(text: &str) -> Option<Read> {
     let text = text.trim();
     let bytes = text.as_bytes();
     if bytes.len() >= 16
@@ -70,7 +79,8 @@ pub fn from_int(number: i64) -> Option<Read> {
 
 /// Reads Unix seconds, or a larger unit by magnitude, that a producer wrote as a floating-point number.
 pub fn from_float(number: f64) -> Option<Read> {
-    if !number.is_finite() || number < 1e8 {
+    // Above are no integers of 64 bits, and no times.
+    if !(1e8..9e18).contains(&number) {
         return None;
     }
     let scale = if number < 1e11 {
@@ -78,11 +88,11 @@ pub fn from_float(number: f64) -> Option<Read> {
     } else if number < 1e14 {
         1e3
     } else {
-        1.0
+        // Whole, as far as a double of this size can tell.
+        return from_int(number as i64);
     };
-    let micros = (number * scale).round();
-    (micros < 4e18).then_some(Read {
-        micros: Micros(micros as i64),
+    Some(Read {
+        micros: Micros((number * scale).round() as i64),
         exact: true,
     })
 }
@@ -336,6 +346,37 @@ mod tests {
         ] {
             assert_eq!(micros(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn floating_point_is_read_by_its_magnitude() {
+        for number in [
+            1.772442904e9,
+            1.772442904e12,
+            1.772442904e15,
+            1.772442904e18,
+        ] {
+            let read = from_float(number).unwrap();
+            assert_eq!(read.micros, Micros(SECONDS * 1_000_000), "{number}");
+        }
+        assert_eq!(micros("1.772442904e18"), Some(SECONDS * 1_000_000));
+        for number in [1e300, f64::INFINITY, f64::NAN, -1.0] {
+            assert_eq!(from_float(number), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_zone_leads_to_no_year_of_five_digits() {
+        assert_eq!(
+            hour(parse("9999-12-31T23:59:59Z").unwrap().micros),
+            "9999-12-31T23"
+        );
+        assert_eq!(
+            hour(parse("0000-01-01T00:00:00Z").unwrap().micros),
+            "0000-01-01T00"
+        );
+        assert_eq!(parse("9999-12-31T23:59:59-01:00"), None);
+        assert_eq!(parse("0000-01-01T00:00:00+01:00"), None);
     }
 
     #[test]

@@ -69,7 +69,16 @@ pub(super) struct Settings {
     pub(super) mapping: Arc<Mapping>,
 }
 
-/// What a worker made of a block.
+/// Rows are handed on when they have become about as large as this: a block may hold a record that becomes far more.
+const MAX_PENDING: usize = 16 << 20;
+
+/// What a row takes beside its texts, about.
+const ROW: usize = 256;
+
+/// Takes what a worker makes of a block, in one piece or in several.
+type Emit<'e> = &'e mut dyn FnMut(Output);
+
+/// What a worker made of a block, or of a part of it.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) batches: Vec<(Table, RecordBatch)>,
@@ -96,6 +105,8 @@ struct Maker {
     audit: AuditBuilder,
     quarantine: QuarantineBuilder,
     tally: Tally,
+    /// About how large the rows are that were not handed on yet.
+    pending: usize,
 }
 
 impl Worker {
@@ -114,6 +125,7 @@ impl Worker {
                 audit: AuditBuilder::default(),
                 quarantine: QuarantineBuilder::default(),
                 tally: Tally::default(),
+                pending: 0,
                 settings,
             },
         }
@@ -125,7 +137,7 @@ impl Worker {
     }
 
     /// Decodes a block. Nothing of it stays behind: a commit may come after any block.
-    pub(super) fn process(&mut self, block: &Block) -> Output {
+    pub(super) fn process(&mut self, block: &Block, emit: Emit<'_>) {
         match &block.pieces {
             Pieces::Lines => {
                 let mut start = 0;
@@ -136,13 +148,14 @@ impl Worker {
                         &block.origin,
                         block.base + start as u64,
                         &block.bytes[start..end],
+                        emit,
                     );
                     start = end + 1;
                 }
             }
             Pieces::Values(values) => {
                 for (offset, range) in values {
-                    self.value(&block.origin, *offset, &block.bytes[range.clone()]);
+                    self.value(&block.origin, *offset, &block.bytes[range.clone()], emit);
                 }
             }
             Pieces::Unreadable(reason) => {
@@ -155,13 +168,10 @@ impl Worker {
                 );
             }
         }
-        Output {
-            batches: self.maker.flush(),
-            tally: std::mem::take(&mut self.maker.tally),
-        }
+        emit(self.maker.flush());
     }
 
-    fn line(&mut self, origin: &Arc<Origin>, offset: u64, line: &[u8]) {
+    fn line(&mut self, origin: &Arc<Origin>, offset: u64, line: &[u8], emit: Emit<'_>) {
         let blank = line
             .iter()
             .take_while(|byte| byte.is_ascii_whitespace() || **byte == 0x1e)
@@ -180,70 +190,102 @@ impl Worker {
             && let Ok(text) = std::str::from_utf8(text)
         {
             if let Some(object) = access_log::to_json(text, Some(offset)) {
-                return self.value(origin, offset, object.as_bytes());
+                return self.value(origin, offset, object.as_bytes(), emit);
             }
             if access_log::is_server_message(text) {
                 return self.maker.skip(Format::AccessLog.name(), "server message");
             }
         }
         // Several values on one line are rare, and cost a second look only where the first fails.
-        if self.try_value(origin, offset, json) {
+        if self.try_value(origin, offset, json, emit) {
             return;
         }
         let mut pieces = Vec::new();
-        Scanner::new().scan(json, |piece| pieces.push(piece));
+        let done = Scanner::new().scan(json, |piece| pieces.push(piece));
         let several = pieces.len() > 1 && pieces.iter().all(|piece| matches!(piece, Piece::Value { start, .. } if matches!(json[*start], b'{' | b'[')));
         if !several {
-            return self.value(origin, offset, json);
+            return self.value(origin, offset, json, emit);
         }
-        for piece in pieces {
-            if let Piece::Value { start, end } = piece {
+        // The last may have been cut off.
+        let rest = Piece::Value {
+            start: done,
+            end: json.len(),
+        };
+        for piece in pieces.into_iter().chain([rest]) {
+            if let Piece::Value { start, end } = piece
+                && !json[start..end].trim_ascii().is_empty()
+            {
                 self.value(
                     origin,
                     offset + blank as u64 + start as u64,
                     &json[start..end],
+                    emit,
                 );
             }
         }
     }
 
-    fn value(&mut self, origin: &Arc<Origin>, offset: u64, text: &[u8]) {
-        if let Err(error) = self.decode(origin, offset, text) {
+    fn value(&mut self, origin: &Arc<Origin>, offset: u64, text: &[u8], emit: Emit<'_>) {
+        if let Err(error) = self.decode(origin, offset, text, emit) {
             self.maker
                 .quarantine(origin, offset, origin.format, &error.to_string(), text);
+            self.maker.hand_on(emit);
         }
         self.arena.reset();
     }
 
-    fn try_value(&mut self, origin: &Arc<Origin>, offset: u64, text: &[u8]) -> bool {
-        let decoded = self.decode(origin, offset, text).is_ok();
+    fn try_value(
+        &mut self,
+        origin: &Arc<Origin>,
+        offset: u64,
+        text: &[u8],
+        emit: Emit<'_>,
+    ) -> bool {
+        let decoded = self.decode(origin, offset, text, emit).is_ok();
         self.arena.reset();
         decoded
     }
 
-    fn decode(&mut self, origin: &Arc<Origin>, offset: u64, text: &[u8]) -> Result<(), JsonError> {
+    fn decode(
+        &mut self,
+        origin: &Arc<Origin>,
+        offset: u64,
+        text: &[u8],
+        emit: Emit<'_>,
+    ) -> Result<(), JsonError> {
         let Worker { arena, maker } = self;
         let arena = &*arena;
         let value = arena.parse(text)?;
-        envelope::unwrap(arena, value, &mut |inner| match inner {
-            Unwrapped::Record(record) => maker.record(arena, origin, offset, record),
-            Unwrapped::Broken(text) => {
-                maker.quarantine(
-                    origin,
-                    offset,
-                    origin.format,
-                    "text in an envelope is not JSON",
-                    text.as_bytes(),
-                );
+        envelope::unwrap(arena, value, &mut |inner| {
+            match inner {
+                Unwrapped::Record(record) => maker.record(arena, origin, offset, record, emit),
+                Unwrapped::Broken(text, reason) => {
+                    maker.quarantine(origin, offset, origin.format, reason, text.as_bytes());
+                }
+                Unwrapped::Skipped(reason) => maker.skip("envelope", reason),
             }
-            Unwrapped::Skipped(reason) => maker.skip("envelope", reason),
+            maker.hand_on(emit);
         });
         Ok(())
     }
 }
 
 impl Maker {
-    fn flush(&mut self) -> Vec<(Table, RecordBatch)> {
+    /// Counts a row with its texts.
+    fn made(&mut self, table: Table, texts: usize) {
+        *self.tally.rows.entry(table.name()).or_default() += 1;
+        self.pending += ROW + texts;
+    }
+
+    /// Hands rows on once they are many.
+    fn hand_on(&mut self, emit: Emit<'_>) {
+        if self.pending >= MAX_PENDING {
+            emit(self.flush());
+        }
+    }
+
+    fn flush(&mut self) -> Output {
+        self.pending = 0;
         let mut batches = Vec::new();
         let mut push = |table, batch: RecordBatch| {
             if batch.num_rows() > 0 {
@@ -255,7 +297,10 @@ impl Maker {
         push(Table::Filters, self.filters.finish());
         push(Table::Audit, self.audit.finish());
         push(Table::Quarantine, self.quarantine.finish());
-        batches
+        Output {
+            batches,
+            tally: std::mem::take(&mut self.tally),
+        }
     }
 
     fn skip(&mut self, format: &'static str, reason: &'static str) {
@@ -282,8 +327,11 @@ impl Maker {
         if !origin.wants(Table::Quarantine, offset) {
             return;
         }
-        *self.tally.rows.entry(Table::Quarantine.name()).or_default() += 1;
         let line = mask(line);
+        self.made(
+            Table::Quarantine,
+            origin.name.len() + reason.len() + line.len(),
+        );
         self.quarantine.append(&Quarantine {
             ingest_time: self.settings.now,
             source_file: &origin.name,
@@ -295,7 +343,14 @@ impl Maker {
         });
     }
 
-    fn record<'a>(&mut self, arena: &'a Arena, origin: &Origin, offset: u64, record: Value<'a>) {
+    fn record<'a>(
+        &mut self,
+        arena: &'a Arena,
+        origin: &Origin,
+        offset: u64,
+        record: Value<'a>,
+        emit: Emit<'_>,
+    ) {
         let mut rows = Rows::default();
         let Some(format) = origin
             .format
@@ -319,7 +374,7 @@ impl Maker {
                 row.call.event_id = self.event_id(arena, row.call.source_format, record, index);
             }
             row.call.parse_warnings.extend(odd);
-            self.call(arena, origin, offset, record, row);
+            self.call(arena, origin, offset, record, row, emit);
         }
         for (index, mut audit) in rows.audits.into_iter().enumerate() {
             if audit.event_id.is_empty() {
@@ -327,6 +382,7 @@ impl Maker {
             }
             audit.parse_warnings.extend(odd);
             self.audit(arena, origin, offset, record, audit);
+            self.hand_on(emit);
         }
         for reason in rows.skipped {
             self.skip(format.name(), reason);
@@ -339,6 +395,7 @@ impl Maker {
                 &reject.to_string(),
                 value.to_json().as_bytes(),
             );
+            self.hand_on(emit);
         }
         match result {
             Err(reject) => self.quarantine(
@@ -375,6 +432,7 @@ impl Maker {
         offset: u64,
         record: Value<'a>,
         mut row: CallRow<'a>,
+        emit: Emit<'_>,
     ) {
         self.enricher.enrich(&mut row);
         self.pricer.fill(&mut row.call);
@@ -395,20 +453,22 @@ impl Maker {
                 });
         }
         if origin.wants(Table::Calls, offset) {
-            *self.tally.rows.entry(Table::Calls.name()).or_default() += 1;
+            let attributes = call.attributes.map_or(0, str::len);
+            self.made(Table::Calls, names(&call) + attributes);
             self.calls.append(&call);
+            self.hand_on(emit);
         }
         if origin.wants(Table::Filters, offset) {
-            self.filter_rows(&call);
+            self.filter_rows(&call, emit);
         }
         if self.settings.content != ContentMode::Off && origin.wants(Table::Content, offset) {
-            self.content_rows(&call, &parts);
+            self.content_rows(&call, &parts, emit);
         }
     }
 
-    fn filter_rows(&mut self, call: &Call<'_>) {
+    fn filter_rows(&mut self, call: &Call<'_>, emit: Emit<'_>) {
         for finding in &call.guardrail_findings {
-            *self.tally.rows.entry(Table::Filters.name()).or_default() += 1;
+            self.made(Table::Filters, names(call));
             self.filters.append(&Filter {
                 event_time: call.event_time,
                 event_id: call.event_id,
@@ -426,10 +486,11 @@ impl Maker {
                 hour: call.hour,
                 ..Filter::default()
             });
+            self.hand_on(emit);
         }
     }
 
-    fn content_rows(&mut self, call: &Call<'_>, parts: &[super::record::Part<'_>]) {
+    fn content_rows(&mut self, call: &Call<'_>, parts: &[super::record::Part<'_>], emit: Emit<'_>) {
         let history = enrich::history_end(parts);
         for (seq, part) in parts.iter().enumerate() {
             let (mut text, mut arguments) = (part.text, part.tool_arguments);
@@ -460,7 +521,9 @@ impl Maker {
                     };
                 }
             }
+            let texts = text.map_or(0, str::len) + arguments.map_or(0, str::len);
             *self.tally.rows.entry(Table::Content.name()).or_default() += 1;
+            self.pending += ROW + names(call) + texts;
             self.content.append(&Content {
                 event_time: call.event_time,
                 event_id: call.event_id,
@@ -486,6 +549,7 @@ impl Maker {
                 hour: call.hour,
                 ..Content::default()
             });
+            self.hand_on(emit);
         }
     }
 
@@ -505,8 +569,14 @@ impl Maker {
         audit.source_offset = i64::try_from(offset).ok();
         audit.hour = arena.keep(&hour);
         if origin.wants(Table::Audit, offset) {
-            *self.tally.rows.entry(Table::Audit.name()).or_default() += 1;
+            self.made(Table::Audit, audit.attributes.map_or(0, str::len));
             self.audit.append(&audit);
         }
     }
+}
+
+/// The length of what each row of a call repeats.
+fn names(call: &Call<'_>) -> usize {
+    let names = [call.caller, call.model, call.source_file];
+    names.into_iter().flatten().map(str::len).sum()
 }

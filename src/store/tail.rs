@@ -70,6 +70,8 @@ pub(super) fn follow(base: &TableSnapshot, table_folder: &Path) -> Result<Option
         if is_torn(&text) {
             return Ok(None);
         }
+        // What one commit says twice of a file or an application has no order that all readers agree on.
+        let mut said = HashSet::new();
         for line in text
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -83,16 +85,24 @@ pub(super) fn follow(base: &TableSnapshot, table_folder: &Path) -> Result<Option
                 else {
                     return Ok(None);
                 };
+                if !said.insert(path.clone()) {
+                    return Ok(None);
+                }
                 added.retain(|file| file.path != path);
                 removed.insert(path);
             }
             if let Some(add) = line.add {
-                let Some(file) = data_file(base.table(), add) else {
+                let Some(file) =
+                    data_file(base.table(), add).filter(|file| said.insert(file.path.clone()))
+                else {
                     return Ok(None);
                 };
                 added.push(file);
             }
             if let Some(transaction) = line.txn {
+                if !said.insert(format!("txn:{}", transaction.app_id)) {
+                    return Ok(None);
+                }
                 transactions.insert(transaction.app_id, transaction.version);
             }
         }
@@ -154,7 +164,39 @@ pub(super) fn is_torn(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_torn;
+    use super::*;
+    use crate::store::log::log_folder;
+    use crate::store::snapshot::{encode, transaction_columns};
+
+    const ADD: &str = r#"{"add":{"path":"a","partitionValues":{},"size":1,"modificationTime":1,"stats":"{\"numRecords\":1}"}}"#;
+    const REMOVE: &str = r#"{"remove":{"path":"a"}}"#;
+    const ONE: &str = r#"{"txn":{"appId":"x","version":1}}"#;
+    const TWO: &str = r#"{"txn":{"appId":"x","version":2}}"#;
+
+    /// How many files there are after commits of these lines; `None` where that is for the kernel to say.
+    fn files(commits: &[&[&str]]) -> Option<usize> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(log_folder(folder.path())).unwrap();
+        let nothing = encode(Table::Calls, &[]).unwrap();
+        let transactions = transaction_columns(&HashMap::new()).unwrap();
+        let base = TableSnapshot::new(Table::Calls, 0, nothing, transactions);
+        std::fs::write(commit_path(folder.path(), 0), "").unwrap();
+        for (lines, version) in commits.iter().zip(1..) {
+            std::fs::write(commit_path(folder.path(), version), lines.join("\n")).unwrap();
+        }
+        let followed = follow(&base, folder.path()).unwrap()?;
+        Some(followed.len())
+    }
+
+    #[test]
+    fn what_a_commit_says_twice_is_left_to_the_kernel() {
+        assert_eq!(files(&[&[ADD, ONE], &[REMOVE, TWO], &[ADD]]), Some(1));
+        assert_eq!(files(&[&[ADD], &[ADD]]), Some(1));
+        assert_eq!(files(&[&[ADD], &[REMOVE]]), Some(0));
+        for twice in [[ADD, REMOVE], [REMOVE, ADD], [ADD, ADD], [ONE, TWO]] {
+            assert_eq!(files(&[&[ADD], &twice]), None, "{twice:?}");
+        }
+    }
 
     #[test]
     fn only_a_cut_end_is_torn() {

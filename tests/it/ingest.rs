@@ -403,6 +403,31 @@ fn a_damaged_archive_is_told_and_what_came_before_is_kept() {
     assert_eq!(query(folder, count), "n,ids\n3000,3000\n");
 }
 
+/// Of a table that is cut the rows that were kept are known when it comes whole, also where another file made the commit.
+#[test]
+fn a_damaged_archive_of_a_table_gives_no_row_twice() {
+    use std::io::Write as _;
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let mut table = "time,model,request_id\n".to_owned();
+    for number in 0..100_000 {
+        table += &format!("2026-03-02T09:15:04Z,m,request-number-{number:06}-of-a-table\n");
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(table.as_bytes()).unwrap();
+    let whole = encoder.finish().unwrap();
+    fs::write(folder.join("cut.csv.gz"), &whole[..whole.len() / 4 * 3]).unwrap();
+    fs::write(folder.join("other.jsonl"), line(1)).unwrap();
+    let (_, told, code) = run(folder, &["ingest", "cut.csv.gz", "other.jsonl"]);
+    assert_eq!(code, 1, "{told}");
+    let kept = "SELECT count(*) > 10000 AND count(*) < 99999 AS kept FROM calls WHERE source_file = 'cut.csv.gz'";
+    assert_eq!(query(folder, kept), "kept\ntrue\n");
+    fs::write(folder.join("cut.csv.gz"), &whole).unwrap();
+    assert_eq!(run(folder, &["ingest", "cut.csv.gz"]).2, 0);
+    let count = "SELECT count(*) AS n, count(DISTINCT request_id) AS ids FROM calls WHERE source_file = 'cut.csv.gz'";
+    assert_eq!(query(folder, count), "n,ids\n100000,100000\n");
+}
+
 /// Fixture of a format.
 fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
