@@ -453,6 +453,7 @@ pub(crate) fn join_spaced(canon: &Canon, out: &mut Canon) -> bool {
     while at < bytes.len() {
         if let Some(end) = spaced_run(bytes, at) {
             any = true;
+            out.undone.push(out.text.len() as u32);
             let separator = bytes[at + 1];
             while at < end {
                 if bytes[at] == separator || bytes[at] == b' ' {
@@ -541,6 +542,7 @@ pub(crate) fn join_split(canon: &Canon, out: &mut Canon) -> bool {
         let inside = at > done && is_word(bytes[at - 1]);
         if inside && let Some(next) = joint(bytes, at) {
             write_part(canon, out, done..at);
+            out.undone.push(out.text.len() as u32);
             done = next;
         }
     }
@@ -582,6 +584,7 @@ pub(crate) fn split_long(canon: &Canon, lexicon: &Lexicon, out: &mut Canon) -> b
                         0
                     });
                     write_part(canon, out, start..word + cut.end);
+                    out.undone.push(out.text.len() as u32);
                     push_byte(canon, out, b' ', word + cut.end);
                     done = Some(word + cut.end);
                 }

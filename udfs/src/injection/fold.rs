@@ -28,6 +28,8 @@ pub(crate) struct Canon {
     pub(crate) source_len: usize,
     /// For text out of an encoded run: the run, which stands for any part of it.
     pub(crate) run: Option<(usize, usize)>,
+    /// For a text in which a disguise was undone: where, in order, if that is known.
+    pub(crate) undone: Vec<u32>,
 }
 
 impl Canon {
@@ -38,6 +40,20 @@ impl Canon {
         self.changed = false;
         self.source_len = 0;
         self.run = None;
+        self.undone.clear();
+    }
+
+    /// Becomes a part of `other`.
+    pub(crate) fn take_part(&mut self, other: &Self, part: std::ops::Range<usize>) {
+        self.clear();
+        self.source_len = other.source(part.end);
+        self.run = other.run;
+        if !other.offsets.is_empty() {
+            self.offsets.extend_from_slice(&other.offsets[part.clone()]);
+        } else if part.start > 0 {
+            self.offsets.extend(part.clone().map(|at| at as u32));
+        }
+        self.text.extend_from_slice(&other.text[part]);
     }
 
     /// Offset in the original text of folded byte `at`; the original length for the end.

@@ -15,9 +15,9 @@ pub(crate) struct Dress {
     pub(crate) escapes: u32,
     /// Most words of one letter or digit in a row.
     pub(crate) singles: u32,
-    /// Digits followed by a blank.
+    /// Most digits followed by a blank in two blocks next to each other: codes stand close together.
     pub(crate) numbers: u32,
-    /// Dots and dashes next to each other.
+    /// Most dots and dashes next to each other, likewise.
     pub(crate) morse: u32,
     /// An asterisk or the end of a comment before a letter.
     pub(crate) emphasis: u32,
@@ -33,6 +33,8 @@ impl Dress {
         let mut dress = Self::default();
         let mut before = 0;
         let (mut run, mut row) = (0, 0);
+        // What the block before had.
+        let (mut numbers_before, mut morse_before) = (0, 0);
         for (at, here) in marks.iter().enumerate() {
             let next = marks.get(at + 1).copied().unwrap_or_default();
             let letters = (here.alnum & !here.digit) >> 1 | (next.alnum & !next.digit) << 63;
@@ -41,18 +43,21 @@ impl Dress {
             before = words >> 63;
             row = dress.note_singles(starts, starts & !(words >> 1 | next.word() << 63), row);
             count(&mut dress.leet, here.digit & letters);
-            count(
-                &mut dress.numbers,
-                here.digit & (here.blank >> 1 | next.blank << 63),
-            );
+            let numbers = here.digit & (here.blank >> 1 | next.blank << 63);
+            let numbers = numbers.count_ones();
+            dress.numbers = dress.numbers.max(numbers_before + numbers);
+            numbers_before = numbers;
             let begin = at * BLOCK;
             let mut morse =
                 here.dash & ((here.dash | here.blank) >> 1 | (next.dash | next.blank) << 63);
+            let mut code = 0;
             while morse != 0 {
                 let third = bytes.get(begin + morse.trailing_zeros() as usize + 2);
-                dress.morse += u32::from(third.is_some_and(|byte| *byte < b'0'));
+                code += u32::from(third.is_some_and(|byte| *byte < b'0'));
                 morse &= morse - 1;
             }
+            dress.morse = dress.morse.max(morse_before + code);
+            morse_before = code;
             let mut rare = here.rare;
             while rare != 0 {
                 dress.note(bytes, begin + rare.trailing_zeros() as usize);

@@ -1,32 +1,49 @@
-//! The vocabulary: terms of one or more words, each in one or more classes, in a trie that is walked once per word.
+//! The vocabulary: terms of one or more words, each in one or more classes, sorted, so that all terms that a text begins with are found
+//! by one search: the last term that is not greater, and what that begins with itself.
 //!
 //! A term is stored as the bytes of its words with single spaces between, the form [`tokens`](super::tokens) writes. A term that ends
 //! in `*` matches any word that begins so. Common English terms of seven letters and more also match with one typing error or with
 //! scrambled inner letters.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use super::probe::{Probe, key};
-use super::scout::Gate;
+use foldhash::fast::FixedState;
+
+use super::probe::{LENGTHS, key};
 
 /// Index of a vocabulary class.
 pub(crate) type Class = u16;
 
-/// A trie over terms, in three flat arrays.
+/// Terms, in flat arrays.
 #[derive(Debug)]
 pub(crate) struct Lexicon {
-    nodes: Vec<Node>,
-    /// Edges of all nodes, sorted by byte within a node.
-    edges: Vec<(u8, u32)>,
-    /// Classes of all nodes.
+    /// Sorted by their bytes.
+    terms: Vec<Term>,
+    bytes: Vec<u8>,
+    /// Classes of all terms.
     classes: Vec<Class>,
-    roots: Vec<u32>,
-    /// The words that terms begin with.
-    gate: Gate,
-    /// First bytes of terms that are too short for the gate.
-    short: Vec<bool>,
+    /// Which terms have a first word that begins with three bytes, or is shorter.
+    begins: HashMap<u32, (u32, u32), FixedState>,
+    /// Bytes that terms begin with.
+    firsts: [bool; 256],
+    /// Whether a term which anything may follow is shorter than that.
+    has_short: bool,
     fuzzy: Vec<Fuzzy>,
     slips: Slips,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Term {
+    bytes: (u32, u32),
+    /// Classes of the term where it ends with a word, and behind them those of the term whatever follows.
+    whole: u32,
+    prefix: u32,
+    end: u32,
+    /// The longest other term that this one begins with, or [`NONE`].
+    shorter: u32,
+    /// Whether it is one word.
+    single: bool,
 }
 
 /// Which of the words that may be misspelt a word could be: one bit for each of the first 64.
@@ -42,23 +59,19 @@ struct Slips {
 const SHORTEST_SLIP: usize = 5;
 const LONGEST_SLIP: usize = 16;
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Node {
-    edges: (u32, u32),
-    /// Classes of terms that end here with the word.
-    whole: (u32, u32),
-    /// Classes of terms that end here, whatever follows.
-    prefix: (u32, u32),
-}
-
 #[derive(Debug)]
 struct Fuzzy {
     word: Box<[u8]>,
     classes: Vec<Class>,
 }
 
-/// No such node.
+/// No such term.
 const NONE: u32 = u32::MAX;
+
+/// What terms whose first word begins so stand under.
+fn beginning(word: &[u8]) -> u32 {
+    (key(word) & LENGTHS[3]) as u32
+}
 
 impl Default for Lexicon {
     fn default() -> Self {
@@ -67,17 +80,24 @@ impl Default for Lexicon {
 }
 
 impl Lexicon {
-    /// Builds the trie from `(term, class)`; a term that ends in `*` is a prefix. `fuzzy` lists the words that may be misspelt.
-    pub(crate) fn new(mut terms: Vec<(&[u8], Class)>, fuzzy: &[String]) -> Self {
+    /// Builds the lexicon from `(term, class)`; a term that ends in `*` is a prefix. `fuzzy` lists the words that may be misspelt.
+    pub(crate) fn new(terms: Vec<(&[u8], Class)>, fuzzy: &[String]) -> Self {
+        let mut terms: Vec<(&[u8], bool, Class)> = terms
+            .into_iter()
+            .map(|(term, class)| match term.strip_suffix(b"*") {
+                Some(stem) => (stem, true, class),
+                None => (term, false, class),
+            })
+            .collect();
         terms.sort_unstable();
         terms.dedup();
         let mut lexicon = Self {
-            nodes: vec![Node::default()],
-            edges: Vec::new(),
-            classes: Vec::new(),
-            roots: vec![NONE; 256],
-            gate: Gate::new(std::iter::empty()),
-            short: vec![false; 256],
+            terms: Vec::with_capacity(terms.len()),
+            bytes: Vec::with_capacity(terms.len() * 8),
+            classes: terms.iter().map(|(_, _, class)| *class).collect(),
+            begins: HashMap::default(),
+            firsts: [false; 256],
+            has_short: false,
             fuzzy: Vec::new(),
             slips: Slips {
                 length: [0; LONGEST_SLIP + 1],
@@ -85,22 +105,11 @@ impl Lexicon {
                 last: [0; 256],
             },
         };
-        lexicon.grow(0, 0, &terms);
-        for (term, _) in &terms {
-            let word = term.split(|byte| *byte == b' ').next().unwrap_or(term);
-            let probe = match word.strip_suffix(b"*") {
-                Some(stem) => Probe::beginning(stem),
-                None => Some(Probe::word(word)),
-            };
-            match (probe, word.first()) {
-                (Some(probe), _) => lexicon.gate.add(&probe),
-                (None, Some(first)) => lexicon.short[usize::from(*first)] = true,
-                (None, None) => {}
-            }
-        }
-        let (start, end) = lexicon.nodes[0].edges;
-        for (byte, next) in &lexicon.edges[start as usize..end as usize] {
-            lexicon.roots[usize::from(*byte)] = *next;
+        let mut at = 0;
+        for same in terms.chunk_by(|a, b| a.0 == b.0) {
+            let wholes = same.partition_point(|(_, is_prefix, _)| !is_prefix);
+            lexicon.push(same[0].0, at, at + wholes as u32, at + same.len() as u32);
+            at += same.len() as u32;
         }
         for word in fuzzy {
             let mut classes = Vec::new();
@@ -114,6 +123,60 @@ impl Lexicon {
             }
         }
         lexicon
+    }
+
+    /// Appends a term, which follows all others in order.
+    fn push(&mut self, term: &[u8], whole: u32, prefix: u32, end: u32) {
+        let number = self.terms.len() as u32;
+        let mut shorter = number.checked_sub(1).unwrap_or(NONE);
+        while shorter != NONE && !term.starts_with(self.bytes_of(shorter)) {
+            shorter = self.terms[shorter as usize].shorter;
+        }
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(term);
+        let is_marker = term.first().is_some_and(u8::is_ascii_punctuation);
+        let word = match term.iter().position(|byte| *byte == b' ') {
+            Some(end) if !is_marker => &term[..end],
+            _ => term,
+        };
+        self.has_short |= word.len() < 3 && (is_marker || prefix < end);
+        self.terms.push(Term {
+            bytes: (start, self.bytes.len() as u32),
+            whole,
+            prefix,
+            end,
+            shorter,
+            single: word.len() == term.len(),
+        });
+        let range = self.begins.entry(beginning(word)).or_insert((number, 0));
+        range.1 = number + 1;
+        if let Some(first) = term.first() {
+            self.firsts[usize::from(*first)] = true;
+        }
+    }
+
+    fn bytes_of(&self, number: u32) -> &[u8] {
+        let (start, end) = self.terms[number as usize].bytes;
+        &self.bytes[start as usize..end as usize]
+    }
+
+    /// The longest term that `text`, whose first word is `word`, begins with.
+    fn last(&self, word: &[u8], text: &[u8]) -> Option<u32> {
+        let (start, end) = match self.begins.get(&beginning(word)) {
+            Some(range) => *range,
+            None if self.has_short => (0, self.terms.len() as u32),
+            None => return None,
+        };
+        let terms = &self.terms[start as usize..end as usize];
+        let not_greater = terms.partition_point(|term| {
+            let bytes = &self.bytes[term.bytes.0 as usize..term.bytes.1 as usize];
+            bytes <= text
+        });
+        let mut number = (start + not_greater as u32).checked_sub(1)?;
+        while number != NONE && !text.starts_with(self.bytes_of(number)) {
+            number = self.terms[number as usize].shorter;
+        }
+        (number != NONE).then_some(number)
     }
 
     fn note_slips(&mut self, word: &[u8], classes: Vec<Class>) {
@@ -134,67 +197,6 @@ impl Lexicon {
         });
     }
 
-    /// Grows the trie below `node` for `terms`, which are sorted and share their first `depth` bytes.
-    fn grow(&mut self, node: usize, depth: usize, terms: &[(&[u8], Class)]) {
-        let stem = |term: &[u8]| term.len() == depth + 1 && term[depth] == b'*';
-        let ends = |term: &[u8]| term.len() == depth;
-        let whole = self.classes.len() as u32;
-        self.classes.extend(of(terms, ends));
-        let prefix = self.classes.len() as u32;
-        self.classes.extend(of(terms, stem));
-        // What lies below, by the next byte; stems that end in it stand first.
-        let below = || {
-            terms
-                .chunk_by(|a, b| a.0.get(depth) == b.0.get(depth))
-                .filter(|group| !ends(group[0].0))
-                .map(|group| &group[group.partition_point(|(term, _)| stem(term))..])
-                .filter(|group| !group.is_empty())
-        };
-        let edges = self.edges.len() as u32;
-        let first = self.nodes.len() as u32;
-        self.edges.extend(
-            (first..)
-                .zip(below())
-                .map(|(next, group)| (group[0].0[depth], next)),
-        );
-        let last = self.edges.len() as u32;
-        self.nodes[node] = Node {
-            edges: (edges, last),
-            whole: (whole, prefix),
-            prefix: (prefix, self.classes.len() as u32),
-        };
-        let count = (last - edges) as usize;
-        self.nodes.resize(self.nodes.len() + count, Node::default());
-        for (next, group) in (first..).zip(below()) {
-            self.grow(next as usize, depth + 1, group);
-        }
-    }
-
-    fn step(&self, node: u32, byte: u8) -> u32 {
-        let (start, end) = self.nodes[node as usize].edges;
-        let edges = &self.edges[start as usize..end as usize];
-        if edges.len() > 8 {
-            return edges
-                .binary_search_by_key(&byte, |(edge, _)| *edge)
-                .map_or(NONE, |at| edges[at].1);
-        }
-        for (edge, next) in edges {
-            if *edge >= byte {
-                return if *edge == byte { *next } else { NONE };
-            }
-        }
-        NONE
-    }
-
-    /// Whether a term may begin with a word.
-    #[inline]
-    pub(crate) fn begins(&self, word: &[u8]) -> bool {
-        self.gate.is_open(0, key(word))
-            || word
-                .first()
-                .is_some_and(|first| self.short[usize::from(*first)])
-    }
-
     /// Calls `found(class, end)` for each term that begins at `start`, with the end of its last whole word.
     ///
     /// Returns whether a term ended exactly with the first word, so that it needs no guessing.
@@ -204,43 +206,28 @@ impl Lexicon {
         start: usize,
         mut found: impl FnMut(Class, usize),
     ) -> bool {
-        let Some(first) = words.get(start) else {
+        let text = &words[start.min(words.len())..];
+        let word = text.split(|byte| *byte == b' ').next().unwrap_or(text);
+        let Some(longest) = self.last(word, text) else {
             return false;
         };
-        let mut node = self.roots[usize::from(*first)];
-        let mut at = start + 1;
-        let mut exact = false;
-        let mut in_first = true;
-        while node != NONE {
-            let here = &self.nodes[node as usize];
-            let next = words.get(at).copied();
-            let word_ends = next.is_none_or(|byte| byte == b' ');
-            if here.prefix.0 != here.prefix.1 {
-                let end = if word_ends {
-                    at
-                } else {
-                    at + words[at..]
-                        .iter()
-                        .position(|byte| *byte == b' ')
-                        .unwrap_or(words.len() - at)
-                };
-                for class in &self.classes[here.prefix.0 as usize..here.prefix.1 as usize] {
-                    found(*class, end);
-                }
-                exact |= in_first;
+        self.each(longest, &mut |term| {
+            let length = (term.bytes.1 - term.bytes.0) as usize;
+            let rest = text[length..].iter().position(|byte| *byte == b' ');
+            let rest = rest.unwrap_or(text.len() - length);
+            let last = if rest == 0 { term.whole } else { term.prefix };
+            for class in &self.classes[last as usize..term.end as usize] {
+                found(*class, start + length + rest);
             }
-            if word_ends && here.whole.0 != here.whole.1 {
-                for class in &self.classes[here.whole.0 as usize..here.whole.1 as usize] {
-                    found(*class, at);
-                }
-                exact |= in_first;
-            }
-            let Some(next) = next else { break };
-            in_first &= next != b' ';
-            node = self.step(node, next);
-            at += 1;
-        }
-        exact
+            term.single && last < term.end
+        })
+    }
+
+    /// Calls `take` with a term and all that it begins with, the shortest first; gives whether it says yes to any.
+    fn each(&self, number: u32, take: &mut impl FnMut(&Term) -> bool) -> bool {
+        let term = &self.terms[number as usize];
+        let shorter = term.shorter != NONE && self.each(term.shorter, take);
+        take(term) | shorter
     }
 
     /// End of the longest one-word term of at least `least` bytes that begins at `start`, wherever words end: for words written
@@ -251,22 +238,15 @@ impl Lexicon {
         start: usize,
         least: usize,
     ) -> Option<(usize, &[Class])> {
-        let mut node = self.roots[usize::from(*text.get(start)?)];
-        let mut at = start + 1;
-        let mut best = None;
-        while node != NONE {
-            let here = &self.nodes[node as usize];
-            if at - start >= least && here.whole.0 != here.prefix.1 {
-                best = Some((
-                    at,
-                    &self.classes[here.whole.0 as usize..here.prefix.1 as usize],
-                ));
-            }
-            let Some(next) = text.get(at) else { break };
-            node = self.step(node, *next);
-            at += 1;
+        let text = &text[start..];
+        if !self.firsts[usize::from(*text.first()?)] {
+            return None;
         }
-        best
+        let number = self.last(text, text)?;
+        let term = &self.terms[number as usize];
+        let length = (term.bytes.1 - term.bytes.0) as usize;
+        let classes = &self.classes[term.whole as usize..term.end as usize];
+        (length >= least).then_some((start + length, classes))
     }
 
     /// Cuts words written together into those that are known; nothing if they are fewer than three.
@@ -312,14 +292,6 @@ impl Lexicon {
         }
         &[]
     }
-}
-
-/// Classes of the terms that `take` takes.
-fn of(terms: &[(&[u8], Class)], take: impl Fn(&[u8]) -> bool) -> impl Iterator<Item = Class> {
-    terms
-        .iter()
-        .filter(move |(term, _)| take(term))
-        .map(|(_, class)| *class)
 }
 
 /// Whether `word` is `term` with one edit, a swap of neighbours, or its inner letters in another order.

@@ -96,6 +96,8 @@ struct Work {
     marks: Vec<Marks>,
     /// A text whose words were written together.
     split: Canon,
+    /// What is searched of a long view.
+    part: Canon,
     trail: Trail,
     survey: Survey,
     /// The stage that raised them.
@@ -188,40 +190,41 @@ impl Matcher {
         verdict.clear();
         classify(text.as_bytes(), &mut work.marks);
         let mut dress = Dress::of(text.as_bytes(), &work.marks);
-        let ascii = work.marks.iter().fold(0, |all, marks| all | marks.wide) == 0;
-        if ascii {
+        let is_ascii = work.marks.iter().fold(0, |all, marks| all | marks.wide) == 0;
+        if is_ascii {
             self.look(text.as_bytes(), work, FINDING);
-            if work.survey.alarms.is_empty() && self.open.is_empty() && dress.is_plain() {
-                return verdict;
-            }
-            fold_ascii(text, canon);
         } else {
             fold_untracked(text, canon, &mut verdict.signals);
             classify(&canon.text, &mut work.marks);
-            self.look(&canon.text, work, FINDING);
-            if work.survey.alarms.is_empty()
-                && self.open.is_empty()
-                && dress.is_plain()
-                && !canon.changed
-            {
-                return verdict;
-            }
             dress.add_folded(Dress::of(&canon.text, &work.marks));
-            // Now where each byte came from may matter.
-            fold(text, canon, &mut Signals::default());
+            self.look(&canon.text, work, FINDING);
         }
         let Verdict { hits, signals, .. } = verdict;
-        self.pass(work, hits, role)
-            .all(text, canon, buffers, dress, signals);
-        if verdict.signals != Signals::default() {
-            self.weigh_signals(verdict, text.len(), role);
+        let is_quiet = work.survey.alarms.is_empty()
+            && self.open.is_empty()
+            && dress.is_plain()
+            && !hides(signals);
+        if is_quiet {
+            self.weigh_signals(signals, hits, text.len(), role);
+            if hits.is_empty() {
+                return verdict;
+            }
         }
-        if !verdict.hits.is_empty() {
+        if is_ascii {
+            fold_ascii(text, canon);
+        } else {
+            // Now where each byte came from matters.
+            fold(text, canon, &mut Signals::default());
+        }
+        if !is_quiet {
+            self.pass(work, hits, role)
+                .all(text, canon, buffers, dress, signals);
+            self.weigh_signals(signals, hits, text.len(), role);
+        }
+        if !hits.is_empty() {
             // Only now it matters what speaks against an attack.
-            self.pass(work, &mut verdict.hits, role)
+            self.pass(work, hits, role)
                 .view(canon, via(canon), DISCOUNT);
-        }
-        if !verdict.hits.is_empty() {
             verdict.conclude();
         }
         verdict
@@ -256,8 +259,10 @@ impl Matcher {
         &self.targets[chains[alarm.chain as usize].target as usize]
     }
 
-    fn weigh_signals(&self, verdict: &mut Verdict, length: usize, role: Role) {
-        let signals = verdict.signals;
+    fn weigh_signals(&self, signals: &Signals, hits: &mut Vec<Hit>, length: usize, role: Role) {
+        if *signals == Signals::default() {
+            return;
+        }
         for index in &self.signals {
             let compiled = &self.signatures[*index as usize];
             let count = match compiled.signature.signal.as_deref() {
@@ -270,7 +275,7 @@ impl Matcher {
             };
             if count >= compiled.signature.least.max(1) && compiled.roles & role.bit() != 0 {
                 let weight = compiled.signature.weight * role.emphasis();
-                verdict.hits.push(Hit {
+                hits.push(Hit {
                     signature: *index,
                     start: 0,
                     end: length,
@@ -323,7 +328,7 @@ impl Pass<'_> {
             self.view(&buffers.view, Via::Rotated, FINDING);
         }
         self.encoded(text, canon, buffers, dress);
-        if signals.tags > 0 || signals.variation_selectors > 3 {
+        if hides(signals) {
             self.hidden(text, buffers, signals);
         }
     }
@@ -337,9 +342,10 @@ impl Pass<'_> {
                 b"i"
             };
             for one in ones {
-                copy(canon, view);
+                view.take_part(canon, 0..canon.text.len());
                 undo_leet(&mut view.text, *one);
-                if self.is_telling(&canon.text, &view.text) {
+                self.find_telling(&canon.text, view);
+                if !view.undone.is_empty() {
                     self.view(view, Via::Leet, FINDING);
                 }
             }
@@ -352,27 +358,22 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether some word that the vocabulary knows came to light in `view`, which is as long as `text`.
-    fn is_telling(&self, text: &[u8], view: &[u8]) -> bool {
+    /// Notes where in `view`, which is as long as `text`, words came to light that the vocabulary knows.
+    fn find_telling(&self, text: &[u8], view: &mut Canon) {
         let stage = &self.matcher.stages[FINDING];
         let is_word = |byte: &u8| byte.is_ascii_alphanumeric();
         let mut from = 0;
-        while let Some(changed) = text[from..]
-            .iter()
-            .zip(&view[from..])
-            .position(|(a, b)| a != b)
-        {
+        while let Some(changed) = differs(&text[from..], &view.text[from..]) {
             let at = from + changed;
-            let start = view[..at].iter().rposition(|byte| !is_word(byte));
+            let start = view.text[..at].iter().rposition(|byte| !is_word(byte));
             let start = start.map_or(0, |before| before + 1);
-            let end = view[at..].iter().position(|byte| !is_word(byte));
-            let end = end.map_or(view.len(), |length| at + length);
-            if end > start + 2 && stage.knows(&view[start..end]) {
-                return true;
+            let end = view.text[at..].iter().position(|byte| !is_word(byte));
+            let end = end.map_or(view.text.len(), |length| at + length);
+            if end > start + 2 && stage.knows(&view.text[start..end]) {
+                view.undone.push(start as u32);
             }
             from = end.max(at + 1);
         }
-        false
     }
 
     /// Decodes what looks encoded.
@@ -436,11 +437,12 @@ impl Pass<'_> {
         self.view(canon, via, FINDING);
     }
 
-    /// Matches another reading of the text.
-    /// Words that are written together are divided first.
+    /// Matches another reading of the text. Words that are written together are divided first.
     fn view(&mut self, canon: &Canon, via: Via, stage: usize) {
         if decode::split_long(canon, &self.matcher.lexicon, &mut self.work.split) {
-            let split = std::mem::take(&mut self.work.split);
+            let mut split = std::mem::take(&mut self.work.split);
+            // All of it is to be searched, not only what was divided.
+            split.undone.clear();
             self.search_view(&split, via, stage);
             self.work.split = split;
         } else {
@@ -448,7 +450,28 @@ impl Pass<'_> {
         }
     }
 
+    /// Searches a view: of a long one only what stands around the places where something was undone, if these are known.
     fn search_view(&mut self, canon: &Canon, via: Via, stage: usize) {
+        if canon.undone.is_empty() || canon.text.len() <= 2 * REACH {
+            return self.search_part(canon, via, stage);
+        }
+        let mut part = std::mem::take(&mut self.work.part);
+        let mut done = 0;
+        for places in canon.undone.chunk_by(|a, b| *b as usize - *a as usize <= 2 * REACH) {
+            let start = (places[0] as usize).saturating_sub(REACH).max(done);
+            let last = places[places.len() - 1] as usize;
+            let around = whole_words(&canon.text, start..last + REACH);
+            let rest = canon.text[around.end..].iter();
+            let more = rest.take_while(|byte| !byte.is_ascii_whitespace()).count();
+            let around = around.start..around.end + more;
+            done = around.end;
+            part.take_part(canon, around);
+            self.search_part(&part, via, stage);
+        }
+        self.work.part = part;
+    }
+
+    fn search_part(&mut self, canon: &Canon, via: Via, stage: usize) {
         classify(&canon.text, &mut self.work.marks);
         self.matcher.look(&canon.text, self.work, stage);
         self.search_alarms(canon, via);
@@ -585,6 +608,11 @@ impl Pass<'_> {
     }
 }
 
+/// Whether there are characters that may spell a hidden text.
+fn hides(signals: &Signals) -> bool {
+    signals.tags > 0 || signals.variation_selectors > 3
+}
+
 /// How the text as it stands was read.
 fn via(canon: &Canon) -> Via {
     if canon.changed {
@@ -592,6 +620,18 @@ fn via(canon: &Canon) -> Via {
     } else {
         Via::Plain
     }
+}
+
+/// How many bytes around what was undone are searched: more than a match is long.
+const REACH: usize = 1024;
+
+/// Where two texts of one length begin to differ.
+fn differs(a: &[u8], b: &[u8]) -> Option<usize> {
+    const STEP: usize = 32;
+    let same = a.chunks(STEP).zip(b.chunks(STEP)).take_while(|(a, b)| a == b);
+    let from = (same.count() * STEP).min(a.len());
+    let within = a[from..].iter().zip(&b[from..]).position(|(a, b)| a != b);
+    within.map(|at| from + at)
 }
 
 /// How far before a part a blank is looked for.
@@ -611,11 +651,4 @@ fn whole_words(text: &[u8], part: Range<usize>) -> Range<usize> {
             .unwrap_or(0),
     };
     start..part.end.min(text.len())
-}
-
-fn copy(from: &Canon, to: &mut Canon) {
-    to.clear();
-    to.text.extend_from_slice(&from.text);
-    to.offsets.extend_from_slice(&from.offsets);
-    to.source_len = from.source_len;
 }

@@ -195,10 +195,6 @@ impl Words {
                 continue;
             }
             let word = self.text[start..end].trim_ascii_end();
-            if !lexicon.begins(word) {
-                guess(lexicon, index, word, &mut found);
-                continue;
-            }
             let exact = lexicon.walk(&self.text, start, |class, term_end| {
                 let last = if term_end <= end {
                     index

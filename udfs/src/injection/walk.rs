@@ -1,7 +1,7 @@
-//! Where the words of a text begin and end, and which of them may begin something.
+//! Where the words of a text begin, and which of them may begin something.
 //!
-//! Words are runs of set bits, and what is set down are the places where runs begin and end. Each word is then looked up by a few bytes,
-//! without a branch. Nothing else is known of a word until somebody asks. Emphasis and comments inside words are not undone here.
+//! Words are runs of set bits. Of each its first eight bytes are set down, and then it is looked up by a few of them, without a branch.
+//! Nothing else is known of a word until somebody asks. Emphasis and comments inside words are not undone here.
 
 use std::ops::Range;
 
@@ -13,18 +13,22 @@ use super::tokens::{Sort, joint, sort_at};
 /// What a walk leaves behind; kept from text to text for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
-    /// By turns where a word begins and where it ends. A character of an unspaced script ends with the one behind it, so that it is
-    /// looked up with that.
-    edges: Vec<u32>,
+    /// Where words begin, and their keys; behind `count` lies what an earlier text left. The key of a character of an unspaced script
+    /// is that of it and the one behind.
+    starts: Vec<u32>,
     keys: Vec<u64>,
+    count: usize,
     /// Numbers of the words that may begin something.
     pub(super) likely: Vec<u32>,
     /// Where signs stand that may begin a marker.
     pub(super) signs: Vec<u32>,
 }
 
-/// Set in the end of a word that has an apostrophe inside, which does not count.
-const JOINED: u32 = 1 << 31;
+/// Most words that begin in a block.
+const MOST: usize = BLOCK / 2;
+
+/// The bytes of a block, and those in which its last word may go on.
+const WINDOW: usize = BLOCK + 8;
 
 impl Trail {
     /// Walks the words of `text`, whose masks are `marks`.
@@ -48,278 +52,216 @@ impl Trail {
 
     #[inline(always)]
     fn walk_anywhere(&mut self, text: &[u8], marks: &[Marks], gate: &Gate) {
-        let mut cutter = Cutter {
-            text,
-            trail: self,
-            count: 0,
-            inside: false,
-            joined: false,
-            done: 0,
+        self.count = 0;
+        self.signs.clear();
+        // Words up to here are set down, and whether the block before ends in a word.
+        let (mut done, mut inside) = (0, false);
+        for (number, here) in marks.iter().enumerate() {
+            let begin = number * BLOCK;
+            let mut signs = here.sign;
+            while signs != 0 {
+                self.signs.push(begin as u32 + signs.trailing_zeros());
+                signs &= signs - 1;
+            }
+            if here.wide != 0 || done > begin {
+                let from = match self.starts[..self.count].last() {
+                    // The word goes on here, so it is read from its beginning.
+                    Some(start) if inside && done <= begin => {
+                        self.count -= 1;
+                        *start as usize
+                    }
+                    _ => done.max(begin),
+                };
+                done = self.wide_block(text, from, text.len().min(begin + BLOCK));
+                inside = false;
+                continue;
+            }
+            let before = number.checked_sub(1).map_or(0, |at| marks[at].alnum >> 63);
+            let behind = marks.get(number + 1).map_or(0, |next| next.alnum);
+            let joints = here.quote & (here.alnum << 1 | before) & (here.alnum >> 1 | behind << 63);
+            let words = here.alnum | joints;
+            self.block(text, begin, words, words << 1 | u64::from(inside), behind);
+            inside = words >> 63 == 1;
+            if joints != 0 {
+                self.join(text, begin, joints);
+            }
+        }
+        self.sift(gate);
+    }
+
+    /// Sets down the words of a block in which all are of ASCII, given its bits, these moved on by one, and those of the next block.
+    #[inline(always)]
+    fn block(&mut self, text: &[u8], begin: usize, words: u64, led: u64, behind: u64) {
+        let mut rest = [0; WINDOW];
+        let window: &[u8; WINDOW] = match text[begin..].first_chunk() {
+            Some(window) => window,
+            None => {
+                rest[..text.len() - begin].copy_from_slice(&text[begin..]);
+                &rest
+            }
         };
-        cutter.trail.signs.clear();
-        for (at, here) in marks.iter().enumerate() {
-            let before = at.checked_sub(1).map_or(0, |at| marks[at].alnum >> 63);
-            cutter.block(at * BLOCK, here, before);
+        self.make_room();
+        let room = self.starts[self.count..].iter_mut();
+        let room = room.zip(&mut self.keys[self.count..]);
+        let mut starts = words & !led;
+        self.count += starts.count_ones() as usize;
+        for (start, key) in room {
+            if starts == 0 {
+                break;
+            }
+            let at = starts.trailing_zeros();
+            starts &= starts - 1;
+            let run = words >> at | behind << 1 << (63 - at);
+            let length = run.trailing_ones().min(8) as usize;
+            let at = at as usize % BLOCK;
+            let mut eight = [0; 8];
+            eight.copy_from_slice(&window[at..at + 8]);
+            *start = (begin + at) as u32;
+            *key = (u64::from_le_bytes(eight) | LOWER) & LENGTHS[length];
         }
-        if cutter.inside {
-            cutter.close(text.len());
+    }
+
+    fn make_room(&mut self) {
+        if self.starts.len() < self.count + MOST {
+            let room = self.count * 2 + 16 * MOST;
+            self.starts.resize(room, 0);
+            self.keys.resize(room, 0);
         }
-        let count = cutter.count;
-        self.edges.truncate(count);
-        self.sift(text, gate);
+    }
+
+    fn push(&mut self, start: usize, key: u64) {
+        self.make_room();
+        self.starts[self.count] = start as u32;
+        self.keys[self.count] = key;
+        self.count += 1;
+    }
+
+    /// Looks again at the words of a block that have apostrophes inside, which do not count.
+    #[inline(never)]
+    fn join(&mut self, text: &[u8], begin: usize, mut joints: u64) {
+        while joints != 0 {
+            let at = begin as u32 + joints.trailing_zeros();
+            joints &= joints - 1;
+            let starts = &self.starts[..self.count];
+            if let Some(word) = starts.iter().rposition(|start| *start < at) {
+                self.keys[word] = word_at(text, starts[word] as usize).1;
+            }
+        }
+    }
+
+    /// Sets down the words that begin from `at` to `end`, where there are characters beyond ASCII; gives where the last one ends.
+    #[inline(never)]
+    fn wide_block(&mut self, text: &[u8], mut at: usize, end: usize) -> usize {
+        while at < end {
+            let (sort, width) = sort_at(text, at);
+            match sort {
+                Sort::Letter => {
+                    let (next, key) = word_at(text, at);
+                    self.push(at, key);
+                    at = next;
+                }
+                Sort::Sign => {
+                    let next = at + width;
+                    let pair = match text.get(next).map(|_| sort_at(text, next)) {
+                        Some((Sort::Sign, width)) => next + width,
+                        _ => next,
+                    };
+                    self.push(at, key(&text[at..pair]));
+                    at = next;
+                }
+                Sort::Other => at += width,
+            }
+        }
+        at
     }
 
     /// Looks up each word: a store and an addition rather than a branch, since nobody can guess which words are known.
     #[inline(always)]
-    fn sift(&mut self, text: &[u8], gate: &Gate) {
-        let Self {
-            edges,
-            keys,
-            likely,
-            ..
-        } = self;
-        let (words, _) = edges.as_chunks::<2>();
-        keys.resize(words.len(), 0);
-        likely.resize(words.len(), 0);
+    fn sift(&mut self, gate: &Gate) {
+        let keys = &self.keys[..self.count];
+        self.likely.resize(keys.len(), 0);
         let (mut count, mut before) = (0, 0);
-        for ((number, [start, end]), slot) in words.iter().enumerate().zip(keys) {
-            let (start, length) = (*start as usize, (end - start) as usize);
-            let key = match text[start..].first_chunk::<8>() {
-                Some(eight) if length < JOINED as usize => {
-                    (u64::from_le_bytes(*eight) | LOWER) & LENGTHS[length.min(8)]
-                }
-                _ => key_of(text, [start as u32, *end]),
-            };
-            *slot = key;
-            likely[count] = number as u32;
-            count += usize::from(gate.is_open(before, key));
-            before = key as u32;
+        for (number, key) in (0..).zip(keys) {
+            self.likely[count] = number;
+            count += usize::from(gate.is_open(before, *key));
+            before = *key as u32;
         }
-        likely.truncate(count);
+        self.likely.truncate(count);
     }
 
     /// How many words there are.
     pub(super) fn len(&self) -> u32 {
-        self.edges.len() as u32 / 2
+        self.count as u32
     }
 
-    #[inline]
-    fn word(&self, number: u32) -> Option<[u32; 2]> {
-        self.edges.as_chunks::<2>().0.get(number as usize).copied()
+    fn starts(&self) -> &[u32] {
+        &self.starts[..self.count]
     }
 
     /// The keys of all words.
     #[inline]
     pub(super) fn keys(&self) -> &[u64] {
-        &self.keys
+        &self.keys[..self.count]
     }
 
     /// The key of a word.
     #[inline]
     pub(super) fn key(&self, number: u32) -> u64 {
-        self.keys[number as usize]
+        self.keys()[number as usize]
     }
 
     /// The first four bytes of the word before.
     #[inline]
     pub(super) fn before(&self, number: u32) -> u32 {
         let before = number.checked_sub(1);
-        before.map_or(0, |before| self.keys[before as usize] as u32)
+        before.map_or(0, |before| self.keys()[before as usize] as u32)
     }
 
-    /// The bytes between a word and the one before.
-    pub(super) fn gap(&self, text: &[u8], number: u32) -> Range<usize> {
-        let start = number
-            .checked_sub(1)
-            .and_then(|before| self.word(before))
-            .map_or(0, |[_, end]| (end & !JOINED) as usize);
-        let end = self
-            .word(number)
-            .map_or(text.len(), |[start, _]| start as usize);
-        start.min(end)..end
-    }
-
-    /// The bytes of a text from word `first` to before word `last`.
+    /// The bytes of a text from word `first` to before word `last`; the text ends behind the last one.
     pub(super) fn bytes(&self, text: &[u8], first: u32, last: u32) -> Range<usize> {
-        let at = |number| {
-            self.word(number)
-                .map_or(text.len(), |[start, _]| start as usize)
+        let starts = self.starts();
+        let at = |number: u32| {
+            let start = starts.get(number as usize);
+            start.map_or(text.len(), |start| *start as usize)
         };
         at(first)..at(last)
     }
 
+    /// The bytes from the word before, or the begin of the text, to a word.
+    pub(super) fn led(&self, text: &[u8], number: u32) -> Range<usize> {
+        match number.checked_sub(1) {
+            Some(before) => self.bytes(text, before, number),
+            None => 0..self.bytes(text, 0, 0).end,
+        }
+    }
+
     /// Number of the first word that begins at byte `at` or later.
     pub(super) fn word_at(&self, at: usize) -> u32 {
-        let (words, _) = self.edges.as_chunks::<2>();
-        words.partition_point(|[start, _]| (*start as usize) < at) as u32
+        self.starts().partition_point(|start| (*start as usize) < at) as u32
     }
 }
 
-#[inline]
-fn key_of(text: &[u8], [start, end]: [u32; 2]) -> u64 {
-    let at = start as usize;
-    if end & JOINED != 0 {
-        return joined_key(&text[at..(end & !JOINED) as usize]);
-    }
-    let length = (end - start) as usize;
-    match text[at..].first_chunk::<8>() {
-        Some(eight) => (u64::from_le_bytes(*eight) | LOWER) & LENGTHS[length.min(8)],
-        None => key(&text[at..end as usize]),
-    }
-}
-
-/// The key of a word without its apostrophes.
-#[cold]
-fn joined_key(word: &[u8]) -> u64 {
+/// Where the word that begins at `at` ends, and its key, in which apostrophes do not count.
+fn word_at(text: &[u8], mut at: usize) -> (usize, u64) {
     let mut letters = [0; 8];
-    let kept = word.iter().filter(|byte| !matches!(byte, b'\'' | b'`'));
-    let count = letters
-        .iter_mut()
-        .zip(kept)
-        .map(|(to, from)| *to = *from)
-        .count();
-    key(&letters[..count])
-}
-
-/// Cuts a text into words, block by block.
-struct Cutter<'a> {
-    text: &'a [u8],
-    trail: &'a mut Trail,
-    /// How many edges are written.
-    count: usize,
-    /// Whether the block before ends in a word, and whether that has an apostrophe inside.
-    inside: bool,
-    joined: bool,
-    /// Words up to here are set down.
-    done: usize,
-}
-
-impl Cutter<'_> {
-    /// `before` is 1 if a letter or digit of ASCII stands before the block.
-    #[inline(always)]
-    fn block(&mut self, begin: usize, here: &Marks, before: u64) {
-        let mut signs = here.sign;
-        while signs != 0 {
-            self.trail.signs.push(begin as u32 + signs.trailing_zeros());
-            signs &= signs - 1;
-        }
-        // Whether a letter follows the last byte is for the next block to say.
-        let joints = here.quote & (here.alnum << 1 | before) & (here.alnum >> 1 | 1 << 63);
-        if here.wide | joints >> 63 != 0 || self.done > begin {
-            return self.wide_block(begin);
-        }
-        let words = here.alnum | joints;
-        if joints != 0 || self.joined {
-            return self.joined_block(begin, words, joints);
-        }
-        let mut turns = words ^ (words << 1 | u64::from(self.inside));
-        self.inside = words >> 63 == 1;
-        let room = self.room();
-        let count = turns.count_ones() as usize;
-        let mut at = 0;
-        while at < count {
-            for slot in &mut room[at..at + 8] {
-                *slot = begin as u32 + turns.trailing_zeros();
-                turns &= turns.wrapping_sub(1);
-            }
-            at += 8;
-        }
-        self.count += count;
-    }
-
-    /// Room for the edges of a block.
-    #[inline(always)]
-    fn room(&mut self) -> &mut [u32; BLOCK + 8] {
-        let least = self.count + BLOCK + 8;
-        if self.trail.edges.len() < least {
-            self.trail.edges.resize(least * 2, 0);
-        }
-        let room = self.trail.edges[self.count..].first_chunk_mut();
-        room.expect("the edges were made long enough")
-    }
-
-    fn push(&mut self, edge: u32) {
-        self.room()[0] = edge;
-        self.count += 1;
-    }
-
-    /// Ends the word that the block before began.
-    fn close(&mut self, end: usize) {
-        self.push(end as u32 | if self.joined { JOINED } else { 0 });
-        (self.inside, self.joined) = (false, false);
-    }
-
-    /// A block with apostrophes inside words.
-    #[inline(never)]
-    fn joined_block(&mut self, begin: usize, words: u64, joints: u64) {
-        let mut turns = words ^ (words << 1 | u64::from(self.inside));
-        let mut from = 0;
-        while turns != 0 {
-            let at = turns.trailing_zeros();
-            turns &= turns - 1;
-            if self.inside {
-                self.joined |= joints >> from << from << (63 - at) != 0;
-                self.close(begin + at as usize);
-            } else {
-                self.push(begin as u32 + at);
-                self.inside = true;
-                from = at;
-            }
-        }
-        if self.inside {
-            self.joined |= joints >> from != 0;
-        }
-    }
-
-    /// A block with characters beyond ASCII, or what is left of one that such characters reach into.
-    #[inline(never)]
-    fn wide_block(&mut self, begin: usize) {
-        let mut at = self.done.max(begin);
-        if self.inside {
-            // The word goes on here, so it is read from its beginning.
-            self.count -= 1;
-            at = self.trail.edges[self.count] as usize;
-            (self.inside, self.joined) = (false, false);
-        }
-        let end = self.text.len().min(begin + BLOCK);
-        while at < end {
-            let (sort, width) = sort_at(self.text, at);
-            match sort {
-                Sort::Letter => at = self.wide_word(at),
-                Sort::Sign => {
-                    let next = at + width;
-                    let pair = match self.text.get(next).map(|_| sort_at(self.text, next)) {
-                        Some((Sort::Sign, width)) => next + width,
-                        _ => next,
-                    };
-                    self.push(at as u32);
-                    self.push(pair as u32);
-                    at = next;
+    let mut count = 0;
+    while at < text.len() {
+        let (sort, width) = sort_at(text, at);
+        if sort == Sort::Letter {
+            for byte in &text[at..text.len().min(at + width)] {
+                if let Some(letter) = letters.get_mut(count) {
+                    *letter = *byte;
+                    count += 1;
                 }
-                Sort::Other => at += width,
             }
-        }
-        self.done = at;
-    }
-
-    fn wide_word(&mut self, mut at: usize) -> usize {
-        self.push(at as u32);
-        loop {
-            while at < self.text.len() {
-                let (sort, width) = sort_at(self.text, at);
-                if sort != Sort::Letter {
-                    break;
-                }
-                at += width;
-            }
-            if !matches!(self.text.get(at), Some(b'\'' | b'`')) || joint(self.text, at).is_none() {
-                self.close(at);
-                return at;
-            }
-            self.joined = true;
+            at += width;
+        } else if matches!(text[at], b'\'' | b'`') && joint(text, at).is_some() {
             at += 1;
+        } else {
+            break;
         }
     }
+    (at, key(&letters[..count]))
 }
 
 #[cfg(test)]
@@ -339,7 +281,7 @@ mod tests {
     /// The numbers of the words that `probes` find, by gate and table.
     fn look(probes: &[Probe], text: &str) -> Vec<(u32, u32)> {
         let trail = trail(probes, text);
-        let known = Known::new(probes.iter().copied().zip(0..).collect());
+        let known = Known::new(probes.iter().copied().zip(0_u32..));
         let mut seen = Vec::new();
         for at in &trail.likely {
             known.of(trail.key(*at), trail.before(*at), |number| {
@@ -449,7 +391,7 @@ mod tests {
             let bytes = trail.bytes(text.as_bytes(), count, count + 1);
             assert_eq!(&text[bytes], "caf\u{e9}s, ");
             assert_eq!(trail.word_at(text.len() - 3), count + 2);
-            assert_eq!(&text[trail.gap(text.as_bytes(), count + 1)], ", ");
+            assert_eq!(&text[trail.led(text.as_bytes(), count + 1)], "caf\u{e9}s, ");
             assert_eq!(trail.key(count + 1), key(b"dont"));
         }
     }
