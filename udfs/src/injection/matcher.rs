@@ -457,7 +457,10 @@ impl Pass<'_> {
         }
         let mut part = std::mem::take(&mut self.work.part);
         let mut done = 0;
-        for places in canon.undone.chunk_by(|a, b| *b as usize - *a as usize <= 2 * REACH) {
+        for places in canon
+            .undone
+            .chunk_by(|a, b| *b as usize - *a as usize <= 2 * REACH)
+        {
             let start = (places[0] as usize).saturating_sub(REACH).max(done);
             let last = places[places.len() - 1] as usize;
             let around = whole_words(&canon.text, start..last + REACH);
@@ -628,7 +631,10 @@ const REACH: usize = 1024;
 /// Where two texts of one length begin to differ.
 fn differs(a: &[u8], b: &[u8]) -> Option<usize> {
     const STEP: usize = 32;
-    let same = a.chunks(STEP).zip(b.chunks(STEP)).take_while(|(a, b)| a == b);
+    let same = a
+        .chunks(STEP)
+        .zip(b.chunks(STEP))
+        .take_while(|(a, b)| a == b);
     let from = (same.count() * STEP).min(a.len());
     let within = a[from..].iter().zip(&b[from..]).position(|(a, b)| a != b);
     within.map(|at| from + at)

@@ -192,7 +192,10 @@ fn short_bit(key: u64) -> usize {
 
 impl<T: Copy> Buckets<T> {
     fn new(bytes: u64, entries: Vec<Entry<T>>) -> Self {
-        let bits = (entries.len() * 2).next_power_of_two().trailing_zeros().max(1);
+        let bits = (entries.len() * 2)
+            .next_power_of_two()
+            .trailing_zeros()
+            .max(1);
         let shift = 64 - bits;
         let bucket = |entry: &Entry<T>| ((entry.value & bytes).wrapping_mul(MIX) >> shift) as usize;
         let mut starts = vec![0; (1 << bits) + 1];

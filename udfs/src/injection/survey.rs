@@ -154,9 +154,11 @@ impl Stage {
             return;
         }
         lanes.clear();
-        lanes.extend((0..).zip(trail.keys()).map(|(number, key)| {
-            self.lanes.of(*key, trail.before(number))
-        }));
+        lanes.extend(
+            (0..)
+                .zip(trail.keys())
+                .map(|(number, key)| self.lanes.of(*key, trail.before(number))),
+        );
         for (number, right) in &*slips {
             lanes[*number as usize] |= self.lanes.of(*right, trail.before(*number));
         }

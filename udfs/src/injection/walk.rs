@@ -237,7 +237,8 @@ impl Trail {
 
     /// Number of the first word that begins at byte `at` or later.
     pub(super) fn word_at(&self, at: usize) -> u32 {
-        self.starts().partition_point(|start| (*start as usize) < at) as u32
+        self.starts()
+            .partition_point(|start| (*start as usize) < at) as u32
     }
 }
 
