@@ -34,25 +34,25 @@ WHERE bytes_with_newer > 50000000000;
 -- ///
 
 -- /// test
--- name      = "the oldest go until 50 GB are left, and not what is younger than a week"
--- now       = 2026-11-20T00:00:00Z
--- periods   = ["2026-11-09", "2026-11-10", "2026-11-11", "2026-11-12"]
+-- name    = "the oldest go until 50 GB are left, and not what is younger than a week"
+-- now     = 2026-11-20T00:00:00Z
+-- periods = ["2026-11-09", "2026-11-10", "2026-11-11", "2026-11-12"]
 -- megabytes = 20_000
--- expect    = ["2026-11-09", "2026-11-10"]
+-- expect  = ["2026-11-09", "2026-11-10"]
 -- ///
 
 -- /// test
--- name      = "exactly 50 GB are not too much"
--- now       = 2026-11-20T00:00:00Z
--- periods   = ["2026-11-09", "2026-11-10"]
+-- name    = "exactly 50 GB are not too much"
+-- now     = 2026-11-20T00:00:00Z
+-- periods = ["2026-11-09", "2026-11-10"]
 -- megabytes = 25_000
--- expect    = []
+-- expect  = []
 -- ///
 
 -- /// test
--- name      = "what came within a week stays, however much it is"
--- now       = 2026-11-20T00:00:00Z
--- periods   = ["2026-11-12", "2026-11-13", "2026-11-14"]
+-- name    = "what came within a week stays, however much it is"
+-- now     = 2026-11-20T00:00:00Z
+-- periods = ["2026-11-12", "2026-11-13", "2026-11-14"]
 -- megabytes = 60_000
--- expect    = ["2026-11-12"]
+-- expect  = ["2026-11-12"]
 -- ///

@@ -96,7 +96,7 @@ const BOARD: [&str; 5] = ["id", "title", "position", "range", "description"];
 const VIEW: [&str; 4] = ["name", "description", "margin", "span_ms"];
 
 /// Those of a test of a tier.
-const TIER_TEST: [&str; 4] = ["name", "now", "periods", "expect"];
+const TIER_TEST: [&str; 5] = ["name", "now", "periods", "megabytes", "expect"];
 
 /// Those of an exception.
 const EXCEPTION: [&str; 5] = ["id", "rules", "reason", "owner", "expires"];
