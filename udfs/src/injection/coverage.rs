@@ -356,28 +356,37 @@ impl Coverage {
     /// The words that are recognised with a typing error: how such a word may begin, and the key of the right one. What asks for the
     /// right word asks for all that begin as it does.
     pub(crate) fn forgive_slips(&mut self) {
-        for word in std::mem::take(&mut self.misspelt) {
-            let Some(beginning) = beginning(&word) else {
-                continue;
-            };
-            let right = key(word.as_bytes());
-            let known: Vec<bool> = self
-                .probes
-                .iter()
-                .map(|probe| probe.before.is_none() && probe.finds(right, 0))
-                .collect();
-            let slips = misspellings(&word);
-            let slips = slips.iter().filter_map(|slip| self::beginning(slip));
-            self.slips.extend(
-                slips
-                    .filter(|slip| *slip != beginning)
-                    .map(|slip| (slip, right)),
-            );
-            let number = self.number_of(beginning, b"");
+        for words in std::mem::take(&mut self.misspelt).chunks(64) {
+            // For each probe the words that it finds, and the number of the beginning of each word.
+            let mut finds = vec![0_u64; self.probes.len()];
+            let mut numbers = Vec::with_capacity(words.len());
+            for (bit, word) in words.iter().enumerate() {
+                let Some(beginning) = beginning(word) else {
+                    numbers.push(None);
+                    continue;
+                };
+                let right = key(word.as_bytes());
+                for (probe, finds) in self.probes.iter().zip(&mut finds) {
+                    *finds |= u64::from(probe.before.is_none() && probe.finds(right, 0)) << bit;
+                }
+                let slips = misspellings(word);
+                let slips = slips.iter().filter_map(|slip| self::beginning(slip));
+                let slips = slips.filter(|slip| *slip != beginning);
+                self.slips.extend(slips.map(|slip| (slip, right)));
+                numbers.push(Some(self.number_of(beginning, b"")));
+            }
             for item in &mut self.items {
-                let is_known = |probe: &u32| known.get(*probe as usize) == Some(&true);
-                if item.probes.iter().any(is_known) && !item.probes.contains(&number) {
-                    item.probes.push(number);
+                let probes = item.probes.iter();
+                let found = probes.filter_map(|probe| finds.get(*probe as usize));
+                let mut found = found.fold(0, |all, finds| all | finds);
+                while found != 0 {
+                    let number = numbers[found.trailing_zeros() as usize];
+                    found &= found - 1;
+                    if let Some(number) = number
+                        && !item.probes.contains(&number)
+                    {
+                        item.probes.push(number);
+                    }
                 }
             }
         }

@@ -82,11 +82,16 @@ impl Default for Lexicon {
 impl Lexicon {
     /// Builds the lexicon from `(term, class)`; a term that ends in `*` is a prefix. `fuzzy` lists the words that may be misspelt.
     pub(crate) fn new(terms: Vec<(&[u8], Class)>, fuzzy: &[String]) -> Self {
-        let mut terms: Vec<(&[u8], bool, Class)> = terms
+        // Most terms differ in their first bytes, which are compared as one number.
+        let mut terms: Vec<(u64, &[u8], bool, Class)> = terms
             .into_iter()
-            .map(|(term, class)| match term.strip_suffix(b"*") {
-                Some(stem) => (stem, true, class),
-                None => (term, false, class),
+            .map(|(term, class)| {
+                let stem = term.strip_suffix(b"*");
+                let bytes = stem.unwrap_or(term);
+                let mut first = [0; 8];
+                let length = bytes.len().min(8);
+                first[..length].copy_from_slice(&bytes[..length]);
+                (u64::from_be_bytes(first), bytes, stem.is_some(), class)
             })
             .collect();
         terms.sort_unstable();
@@ -94,7 +99,7 @@ impl Lexicon {
         let mut lexicon = Self {
             terms: Vec::with_capacity(terms.len()),
             bytes: Vec::with_capacity(terms.len() * 8),
-            classes: terms.iter().map(|(_, _, class)| *class).collect(),
+            classes: terms.iter().map(|(.., class)| *class).collect(),
             begins: HashMap::default(),
             firsts: [false; 256],
             has_short: false,
@@ -106,9 +111,9 @@ impl Lexicon {
             },
         };
         let mut at = 0;
-        for same in terms.chunk_by(|a, b| a.0 == b.0) {
-            let wholes = same.partition_point(|(_, is_prefix, _)| !is_prefix);
-            lexicon.push(same[0].0, at, at + wholes as u32, at + same.len() as u32);
+        for same in terms.chunk_by(|a, b| a.1 == b.1) {
+            let wholes = same.partition_point(|(_, _, is_stem, _)| !is_stem);
+            lexicon.push(same[0].1, at, at + wholes as u32, at + same.len() as u32);
             at += same.len() as u32;
         }
         for word in fuzzy {

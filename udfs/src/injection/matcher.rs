@@ -457,14 +457,12 @@ impl Pass<'_> {
         }
         let mut part = std::mem::take(&mut self.work.part);
         let mut done = 0;
-        for places in canon
-            .undone
-            .chunk_by(|a, b| *b as usize - *a as usize <= 2 * REACH)
-        {
+        let is_near = |a: &u32, b: &u32| (b - a) as usize <= 2 * REACH;
+        for places in canon.undone.chunk_by(is_near) {
             let start = (places[0] as usize).saturating_sub(REACH).max(done);
             let last = places[places.len() - 1] as usize;
             let around = whole_words(&canon.text, start..last + REACH);
-            let rest = canon.text[around.end..].iter();
+            let rest = canon.text[around.end..].iter().take(LONGEST_STEP);
             let more = rest.take_while(|byte| !byte.is_ascii_whitespace()).count();
             let around = around.start..around.end + more;
             done = around.end;
@@ -640,7 +638,7 @@ fn differs(a: &[u8], b: &[u8]) -> Option<usize> {
     within.map(|at| from + at)
 }
 
-/// How far before a part a blank is looked for.
+/// How far before and behind a part a blank is looked for.
 const LONGEST_STEP: usize = 128;
 
 /// Moves the begin of a part back to where a word begins, or at least a character; its end is cut to the text.

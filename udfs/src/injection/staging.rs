@@ -5,20 +5,18 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 
 use super::coverage::{Coverage, Plan};
-use super::scout::{Gate, Known, LaneSet, Lanes};
-use super::survey::{Call, Chain, Group, HERE, Link, NEAR, NO_ANCHOR, SPAN, Stage, Word};
+use super::probe::Probe;
+use super::scout::{Filter, Gate, Known, Near, near_length, way};
+use super::survey::{Anchor, Chain, Group, HERE, Link, NEAR, SLIP, SPAN, Stage, Wanted};
 
 /// How often the anchors are chosen again, each in view of all others.
 const ROUNDS: usize = 3;
 
 /// What it costs to ask a word whether it is a companion, as part of what it costs to look around it.
-const NEARBY: f32 = 0.001;
+const NEARBY: f32 = 0.005;
 
 /// A tie between anchors is for the one with fewer words.
 const WORD: f32 = 1e-7;
-
-/// How many of the lanes are for companions led by one frequent word.
-const OWN_LANES: usize = 88;
 
 impl Coverage {
     /// Stage one for the patterns whose targets `take` takes.
@@ -35,25 +33,29 @@ impl Coverage {
         let mut numbers: HashMap<usize, u16, FixedState> = HashMap::default();
         let mut stage = Stage {
             gate: Gate::new(std::iter::empty()),
-            known: Known::new(std::iter::empty()),
-            slips: Known::new(self.slips.iter().copied()),
-            items: Vec::new(),
+            known: Known::new(Vec::new()),
+            anchors: Vec::new(),
             groups: Vec::new(),
-            calls: Vec::new(),
-            lanes: Lanes::new(),
+            of_groups: Vec::new(),
+            near_groups: Near::new(),
+            near_anchors: Near::new(),
             chains: Vec::with_capacity(plans.len()),
             links: Vec::new(),
+            items: Filter::new(0),
+            ways: Vec::new(),
+            vocabulary: Known::new(Vec::new()),
             markers: Vec::new(),
+            slips: Vec::new(),
         };
         for (plan, anchor) in &plans {
             self.add_chain(plan, *anchor, &mut numbers, &mut stage);
         }
         let mut items = vec![0; numbers.len()];
-        for (item, number) in &numbers {
-            items[usize::from(*number)] = *item;
+        for (item, number) in numbers {
+            items[usize::from(number)] = item;
         }
-        let groups = self.add_anchors(&plans, &numbers, &mut stage);
-        self.add_words(&items, &groups, &mut stage);
+        self.add_items(&items, &mut stage);
+        self.add_anchors(&plans, &items, &mut stage);
         stage
     }
 
@@ -114,6 +116,9 @@ impl Coverage {
             target: plan.target,
             links: (start, stage.links.len() as u32),
             anchor: anchor as u32,
+            companion: self
+                .companion(plan, anchor)
+                .map(|(step, places)| (numbers[&plan.steps[step].item], places)),
             before: here.end,
             behind: plan.length - here.end + here.length,
         });
@@ -145,133 +150,122 @@ impl Coverage {
         best
     }
 
-    /// Fills in what words stand for, given the groups of those that are anchors.
-    fn add_words(&self, items: &[usize], groups: &[u16], stage: &mut Stage) {
-        let mut of_probes: Vec<(u32, u16)> = Vec::new();
-        for (number, item) in (0..).zip(items) {
-            let item = &self.items[*item];
-            of_probes.extend(item.probes.iter().map(|probe| (*probe, number)));
+    /// Fills in which words are of which item.
+    fn add_items(&self, items: &[usize], stage: &mut Stage) {
+        let items = || items.iter().map(|item| &self.items[*item]);
+        stage.items = Filter::new(items().map(|item| item.probes.len()).sum());
+        let mut known = vec![false; self.probes.len()];
+        for (number, item) in items().enumerate() {
+            let mut ways = 0;
+            for probe_number in &item.probes {
+                let probe = &self.probes[*probe_number as usize];
+                ways |= way(probe);
+                stage.items.add(number as u32, probe);
+                known[*probe_number as usize] = true;
+            }
+            stage.ways.push(ways);
             stage.markers.push(item.has_marker);
         }
-        of_probes.sort_unstable();
-        stage.items = of_probes.iter().map(|(_, item)| *item).collect();
-        let mut start = 0;
-        let words = of_probes.chunk_by(|a, b| a.0 == b.0).map(|of_probe| {
-            let probe = of_probe[0].0 as usize;
-            let word = Word {
-                items: start,
-                count: of_probe.len() as u16,
-                group: groups[probe],
-            };
-            start += of_probe.len() as u32;
-            (self.probes[probe], word)
+        // A word behind another is known wherever it stands.
+        let known = self.probes.iter().zip(known).filter(|(_, known)| *known);
+        let alone = known.map(|(probe, _)| Probe {
+            before: None,
+            ..*probe
         });
-        stage.known = Known::new(words);
-        let anchors = self.probes.iter().zip(groups);
-        let anchors = anchors.filter(|(_, group)| **group != NO_ANCHOR);
-        let slips = self.slips.iter().map(|(slip, _)| slip);
-        stage.gate = Gate::new(anchors.map(|(probe, _)| probe).chain(slips));
+        let mut vocabulary: Vec<(Probe, u32)> = alone.map(|probe| (probe, 0)).collect();
+        vocabulary.sort_unstable();
+        vocabulary.dedup();
+        stage.vocabulary = Known::new(vocabulary);
     }
 
-    /// Fills in what anchors ask for; gives the group of each probe. Anchors are numbered as their chains stand.
-    fn add_anchors(
-        &self,
-        plans: &[(&Plan, usize)],
-        numbers: &HashMap<usize, u16, FixedState>,
-        stage: &mut Stage,
-    ) -> Vec<u16> {
-        let companions: Vec<Option<(usize, u64)>> = plans
-            .iter()
-            .map(|(plan, anchor)| {
-                let (step, places) = self.companion(plan, *anchor)?;
-                Some((plan.steps[step].item, places))
-            })
-            .collect();
-        let lanes = self.add_lanes(companions.iter().flatten().map(|(item, _)| *item), stage);
-        // Which probes are which anchors, and what the anchors ask for.
-        let mut of_probes: Vec<(u32, u32)> = Vec::new();
-        let mut calls: Vec<Vec<Call>> = Vec::new();
-        let mut chain = 0;
+    /// Fills in which words are anchors, and what these ask for. Anchors are numbered as their chains stand.
+    fn add_anchors(&self, plans: &[(&Plan, usize)], items: &[usize], stage: &mut Stage) {
+        // Which probes are which anchors.
+        let mut of_probes: Vec<(u32, u16)> = Vec::new();
+        let mut companions: Vec<Vec<u16>> = Vec::new();
+        let mut start = 0;
         for chains in plans.chunk_by(|(a, i), (b, j)| a.steps[*i].item == b.steps[*j].item) {
             let (plan, step) = chains[0];
+            let number = stage.anchors.len() as u16;
             let probes = self.items[plan.steps[step].item].probes.iter();
-            of_probes.extend(probes.map(|probe| (*probe, calls.len() as u32)));
-            let of_anchor = (chain..chain + chains.len()).map(|chain| {
-                let (item, places) = companions[chain].unzip();
-                Call {
-                    places: places.unwrap_or(0),
-                    chain: chain as u32,
-                    item: item.map_or(0, |item| numbers[&item]),
-                    lane: item.map_or(0, |item| lanes[&item]),
-                }
-            });
-            calls.push(of_anchor.collect());
-            chain += chains.len();
-        }
-        self.add_groups(of_probes, &calls, stage)
-    }
-
-    /// Gives the companions their lanes: those that are led by the same word share one, the most frequent words have one of their own.
-    fn add_lanes(
-        &self,
-        companions: impl Iterator<Item = usize>,
-        stage: &mut Stage,
-    ) -> HashMap<usize, u8, FixedState> {
-        let rate = |probe: u32| self.rates[probe as usize];
-        let mut led: Vec<(u32, usize)> = companions
-            .filter_map(|item| {
-                let probes = self.items[item].probes.iter().copied();
-                Some((probes.max_by(|a, b| rate(*a).total_cmp(&rate(*b)))?, item))
-            })
-            .collect();
-        led.sort_unstable_by(|a, b| rate(b.0).total_cmp(&rate(a.0)).then(a.cmp(b)));
-        led.dedup();
-        let mut lanes = HashMap::default();
-        for (rank, group) in led.chunk_by(|a, b| a.0 == b.0).enumerate() {
-            let lane = if rank < OWN_LANES {
-                rank
-            } else {
-                OWN_LANES + rank % (LaneSet::BITS as usize - OWN_LANES)
-            };
-            for (_, item) in group {
-                lanes.insert(*item, lane as u8);
-                for probe in &self.items[*item].probes {
-                    stage.lanes.add(lane as u8, &self.probes[*probe as usize]);
+            of_probes.extend(probes.map(|probe| (*probe, number)));
+            let chains = (start, start + chains.len() as u32);
+            start = chains.1;
+            let mut wanted = Wanted::default();
+            let mut of_anchor = Vec::new();
+            for chain in &stage.chains[chains.0 as usize..chains.1 as usize] {
+                match chain.companion {
+                    Some((item, places)) => {
+                        wanted.places |= places;
+                        of_anchor.push(item);
+                    }
+                    None => wanted.nobody = true,
                 }
             }
+            of_anchor.sort_unstable();
+            of_anchor.dedup();
+            companions.push(of_anchor);
+            stage.anchors.push(Anchor { chains, wanted });
         }
-        lanes
+        let probes = |item: u16| {
+            let probes = self.items[items[usize::from(item)]].probes.iter();
+            probes.map(|probe| &self.probes[*probe as usize])
+        };
+        for ((number, items), anchor) in (0..).zip(&companions).zip(&mut stage.anchors) {
+            for probe in items.iter().flat_map(|item| probes(*item)) {
+                anchor.wanted.lengths |= near_length(probe);
+                stage.near_anchors.add(number, probe);
+            }
+        }
+        let mut entries = self.add_groups(of_probes, stage);
+        let near = |group: &Group| -> Vec<u16> {
+            let anchors = &stage.of_groups[group.anchors.0 as usize..group.anchors.1 as usize];
+            let items = anchors.iter().flat_map(|at| &companions[usize::from(*at)]);
+            let mut items: Vec<u16> = items.copied().collect();
+            items.sort_unstable();
+            items.dedup();
+            items
+        };
+        let near: Vec<Vec<u16>> = stage.groups.iter().map(near).collect();
+        for (number, items) in (0..).zip(&near) {
+            for probe in items.iter().flat_map(|item| probes(*item)) {
+                stage.near_groups.add(number, probe);
+            }
+        }
+        for (slip, right) in &self.slips {
+            entries.push((*slip, SLIP | stage.slips.len() as u32));
+            stage.slips.push(*right);
+        }
+        stage.gate = Gate::new(entries.iter().map(|(probe, _)| probe));
+        stage.known = Known::new(entries);
     }
 
-    /// Groups the anchors that have words in common; gives the group of each probe.
-    fn add_groups(
-        &self,
-        mut of_probes: Vec<(u32, u32)>,
-        calls: &[Vec<Call>],
-        stage: &mut Stage,
-    ) -> Vec<u16> {
+    /// Groups the anchors that have words in common; gives the group of each word.
+    fn add_groups(&self, mut of_probes: Vec<(u32, u16)>, stage: &mut Stage) -> Vec<(Probe, u32)> {
         of_probes.sort_unstable();
-        let mut numbers: HashMap<Vec<u32>, u16, FixedState> = HashMap::default();
-        let mut groups = vec![NO_ANCHOR; self.probes.len()];
+        let mut numbers: HashMap<Vec<u16>, u32, FixedState> = HashMap::default();
+        let mut entries = Vec::new();
         for of_probe in of_probes.chunk_by(|a, b| a.0 == b.0) {
-            let anchors: Vec<u32> = of_probe.iter().map(|(_, anchor)| *anchor).collect();
-            let next = numbers.len() as u16;
+            let anchors: Vec<u16> = of_probe.iter().map(|(_, anchor)| *anchor).collect();
+            let next = numbers.len() as u32;
             let number = *numbers.entry(anchors).or_insert(next);
             if number == next {
-                let start = stage.calls.len();
-                let calls = of_probe.iter().map(|(_, at)| &calls[*at as usize]);
-                stage.calls.extend(calls.flatten());
-                let calls = &stage.calls[start..];
-                let asking = || calls.iter().filter(|call| call.places != 0);
+                let start = stage.of_groups.len() as u32;
+                let mut wanted = Wanted::default();
+                for (_, anchor) in of_probe {
+                    let of_anchor = &stage.anchors[usize::from(*anchor)].wanted;
+                    wanted.places |= of_anchor.places;
+                    wanted.lengths |= of_anchor.lengths;
+                    wanted.nobody |= of_anchor.nobody;
+                    stage.of_groups.push(*anchor);
+                }
                 stage.groups.push(Group {
-                    calls: (start as u32, stage.calls.len() as u32),
-                    places: asking().fold(0, |all, call| all | call.places),
-                    lanes: asking().fold(0, |all, call| all | 1 << call.lane),
-                    nobody: asking().count() < calls.len(),
+                    anchors: (start, stage.of_groups.len() as u32),
+                    wanted,
                 });
             }
-            groups[of_probe[0].0 as usize] = number;
+            entries.push((self.probes[of_probe[0].0 as usize], number));
         }
-        groups
+        entries
     }
 }

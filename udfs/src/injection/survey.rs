@@ -1,71 +1,66 @@
 //! Between the stages: whether all that a pattern asks for is there, in order and near enough.
 //!
 //! Of the items of a pattern the one that is rarest in ordinary text is its anchor. Where a word is an anchor, the words around are
-//! asked whether one of them may be the companion of that anchor in some pattern, the item that is rarest beside it: each word has a
-//! few of 128 lanes in which it is asked for. Only then the items of those patterns are looked for around, one by one. What remains is
-//! searched for.
+//! asked whether one of them may be the companion of that anchor in some pattern, the item that is rarest beside it. Only then the
+//! items of those patterns are looked for around, one by one. What remains is searched for.
 
 use std::ops::Range;
 
 use super::probe::key;
-use super::scout::{Gate, Known, LaneSet, Lanes};
+use super::scout::{Filter, Gate, Known, Near, Ways};
 use super::walk::Trail;
 
 /// Stage one for some signatures.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) gate: Gate,
-    pub(super) known: Known<Word>,
-    /// The keys of words that a word is a misspelling of.
-    pub(super) slips: Known<u64>,
-    /// The items of words, each list sorted.
-    pub(super) items: Vec<u16>,
+    /// The group of anchors that a word is, or a word that it is a misspelling of.
+    pub(super) known: Known,
     pub(super) groups: Vec<Group>,
-    /// The calls of groups.
-    pub(super) calls: Vec<Call>,
-    /// The companions.
-    pub(super) lanes: Lanes,
+    /// The anchors of groups.
+    pub(super) of_groups: Vec<u16>,
+    pub(super) anchors: Vec<Anchor>,
+    /// The companions of groups and of anchors.
+    pub(super) near_groups: Near<{ 1 << 14 }>,
+    pub(super) near_anchors: Near<{ 1 << 12 }>,
     /// Grouped by their anchors.
     pub(super) chains: Vec<Chain>,
     pub(super) links: Vec<Link>,
+    /// The words of items.
+    pub(super) items: Filter,
+    /// In which ways an item asks for words.
+    pub(super) ways: Vec<Ways>,
+    /// The words of all items.
+    pub(super) vocabulary: Known,
+    /// The keys of words that are recognised with a typing error.
+    pub(super) slips: Vec<u64>,
     /// Whether an item may be a marker.
     pub(super) markers: Vec<bool>,
 }
 
-/// What a word stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Word {
-    /// Where its items begin among those of all words, and how many they are.
-    pub(super) items: u32,
-    pub(super) count: u16,
-    /// The group of anchors that it is, or [`NO_ANCHOR`].
-    pub(super) group: u16,
-}
-
-/// The group of a word that is no anchor.
-pub(super) const NO_ANCHOR: u16 = u16::MAX;
-
 /// The anchors that a word is, taken together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Group {
-    pub(super) calls: (u32, u32),
-    /// Where companions may stand: a bit for each place, the anchor's own being [`HERE`].
+    pub(super) anchors: (u32, u32),
+    pub(super) wanted: Wanted,
+}
+
+/// Where companions may stand, and how they are asked for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// A bit for each place, the anchor's own being [`HERE`].
     pub(super) places: u64,
-    /// The lanes of the companions.
-    pub(super) lanes: LaneSet,
+    /// The lengths of beginnings in which companions are asked for, as bits.
+    pub(super) lengths: u32,
     /// Whether some chain has no companion.
     pub(super) nobody: bool,
 }
 
-/// What an anchor asks for first to find a chain.
+/// The chains that an item is the anchor of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Call {
-    /// Where the companion may stand; nowhere if there is none.
-    pub(super) places: u64,
-    pub(super) chain: u32,
-    /// The item that is the companion, and its lane.
-    pub(super) item: u16,
-    pub(super) lane: u8,
+pub(super) struct Anchor {
+    pub(super) chains: (u32, u32),
+    pub(super) wanted: Wanted,
 }
 
 /// The items of a pattern, in order.
@@ -76,6 +71,8 @@ pub(super) struct Chain {
     pub(super) links: (u32, u32),
     /// The link that is the anchor.
     pub(super) anchor: u32,
+    /// The item that is the companion, and the places in which it may stand.
+    pub(super) companion: Option<(u16, u64)>,
     /// Places before and behind the anchor which a match may reach to.
     pub(super) before: u32,
     pub(super) behind: u32,
@@ -101,13 +98,14 @@ pub(super) struct Alarm {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// Groups of anchors, and the numbers of the words that are.
-    met: Vec<(u16, u32)>,
+    met: Vec<(u32, u32)>,
     /// Numbers of words that are misspelt, and the keys of the right ones.
     slips: Vec<(u32, u64)>,
-    /// The lanes of all words, once some word is an anchor.
-    lanes: Vec<LaneSet>,
     pub(super) alarms: Vec<Alarm>,
 }
+
+/// Marks what is no group but a word that is misspelt.
+pub(super) const SLIP: u32 = 1 << 31;
 
 /// The bit of the anchor's own place, and how far from it a companion may stand.
 pub(super) const HERE: u32 = 32;
@@ -119,55 +117,44 @@ pub(super) const SPAN: u32 = 120;
 impl Stage {
     /// Writes to `alarms` where the chains are whole in `text`, whose words are in `trail`.
     pub(super) fn survey(&self, text: &[u8], trail: &Trail, survey: &mut Survey) {
-        let Survey {
-            met,
-            slips,
-            lanes,
-            alarms,
-        } = survey;
+        let Survey { met, slips, alarms } = survey;
         alarms.clear();
         met.clear();
         slips.clear();
-        let mut meet = |key, number| {
-            self.known.of(key, trail.before(number), |word| {
-                // A row of signs is one marker.
-                if word.group != NO_ANCHOR && met.last() != Some(&(word.group, number)) {
-                    met.push((word.group, number));
+        for number in &trail.likely {
+            let (key, before) = (trail.key(*number), trail.before(*number));
+            self.known.of(key, before, |group| {
+                if group & SLIP == 0 {
+                    met.push((group, *number));
+                } else {
+                    slips.push((*number, self.slips[(group ^ SLIP) as usize]));
                 }
             });
-        };
-        for number in &trail.likely {
-            let key = trail.key(*number);
-            meet(key, *number);
-            self.slips.of(key, 0, |right| slips.push((*number, right)));
         }
         for (number, right) in &*slips {
-            meet(*right, *number);
+            self.known.of(*right, trail.before(*number), |group| {
+                if group & SLIP == 0 {
+                    met.push((group, *number));
+                }
+            });
         }
         for sign in &trail.signs {
             let key = key_at(text, *sign as usize);
             if self.gate.is_open(0, key) {
-                meet(key, trail.word_at(*sign as usize));
+                let number = trail.word_at(*sign as usize);
+                self.known.of(key, 0, |group| {
+                    // A row of signs is one marker.
+                    if met.last() != Some(&(group, number)) {
+                        met.push((group, number));
+                    }
+                });
             }
-        }
-        if met.is_empty() {
-            return;
-        }
-        lanes.clear();
-        lanes.extend(
-            (0..)
-                .zip(trail.keys())
-                .map(|(number, key)| self.lanes.of(*key, trail.before(number))),
-        );
-        for (number, right) in &*slips {
-            lanes[*number as usize] |= self.lanes.of(*right, trail.before(*number));
         }
         let mut look = Look {
             stage: self,
             text,
             trail,
             slips,
-            lanes,
             alarms,
         };
         for (group, number) in met {
@@ -178,18 +165,9 @@ impl Stage {
 
     /// Whether a word may belong to any item.
     pub(super) fn knows(&self, word: &[u8]) -> bool {
-        self.known.has(key(word))
-    }
-
-    /// Whether a word behind one that begins with `before` is of an item.
-    fn is_item(&self, key: u64, before: u32, item: u16) -> bool {
-        let mut is_item = false;
-        self.known.of(key, before, |word| {
-            let start = word.items as usize;
-            let items = &self.items[start..start + usize::from(word.count)];
-            is_item |= items.binary_search(&item).is_ok();
-        });
-        is_item
+        let mut knows = false;
+        self.vocabulary.of(key(word), 0, |_| knows = true);
+        knows
     }
 }
 
@@ -204,50 +182,60 @@ struct Look<'a> {
     text: &'a [u8],
     trail: &'a Trail,
     slips: &'a [(u32, u64)],
-    lanes: &'a [LaneSet],
     alarms: &'a mut Vec<Alarm>,
 }
 
 impl Look<'_> {
     /// Looks for the chains of a group of anchors around a word.
-    fn group(&mut self, number: u16, word: u32) {
+    fn group(&mut self, number: u32, word: u32) {
         let stage = self.stage;
-        let group = &stage.groups[usize::from(number)];
-        let near = self.near(group, word);
-        if near == 0 && !group.nobody {
+        let Group { anchors, wanted } = &stage.groups[number as usize];
+        let before = HERE.saturating_sub(wanted.places.trailing_zeros());
+        let behind = (64 - HERE).saturating_sub(wanted.places.leading_zeros());
+        let first = word.saturating_sub(before);
+        let last = (word + behind).min(self.trail.len()).max(first);
+        let words = &self.trail.keys()[first as usize..last as usize];
+        let near = stage.near_groups.of(number, wanted.lengths, words);
+        let mut near = near << (first + HERE - word) & wanted.places;
+        for (at, right) in self.slips(first..last) {
+            let is_near = stage.near_groups.of(number, wanted.lengths, &[*right]);
+            near |= is_near << (at + HERE - word);
+        }
+        if near == 0 && !wanted.nobody {
             return;
         }
-        for call in &stage.calls[group.calls.0 as usize..group.calls.1 as usize] {
-            let mut places = near & call.places;
-            while places != 0 {
-                let at = word + places.trailing_zeros() - HERE;
-                if self.lanes[at as usize] >> call.lane & 1 == 1 && self.is_item(at, call.item) {
-                    break;
-                }
-                places &= places - 1;
-            }
-            if (places != 0 || call.places == 0)
-                && self.is_whole(&stage.chains[call.chain as usize], word)
-            {
-                self.alarms.push(Alarm {
-                    chain: call.chain,
-                    word,
-                });
-            }
+        for anchor in &stage.of_groups[anchors.0 as usize..anchors.1 as usize] {
+            self.anchor(*anchor, word, near);
         }
     }
 
-    /// The places around a word in which there may be companions of a group.
-    fn near(&self, group: &Group, word: u32) -> u64 {
-        let before = HERE.saturating_sub(group.places.trailing_zeros());
-        let behind = (64 - HERE).saturating_sub(group.places.leading_zeros());
-        let first = word.saturating_sub(before);
-        let last = (word + behind).min(self.trail.len()).max(first);
+    /// Looks for the chains of an anchor around a word, given where companions may be.
+    fn anchor(&mut self, number: u16, word: u32, near: u64) {
+        let stage = self.stage;
+        let Anchor { chains, wanted } = &stage.anchors[usize::from(number)];
+        let mut rest = near & wanted.places;
         let mut near = 0;
-        for lanes in self.lanes[first as usize..last as usize].iter().rev() {
-            near = near << 1 | u64::from(lanes & group.lanes != 0);
+        while rest != 0 {
+            let place = rest.trailing_zeros();
+            rest &= rest - 1;
+            let at = word + place - HERE;
+            let asks = |key| {
+                let asked = &stage.near_anchors;
+                asked.of(u32::from(number), wanted.lengths, &[key]) != 0
+            };
+            let rights = self.slips(at..at + 1);
+            if asks(self.trail.key(at)) || rights.iter().any(|(_, right)| asks(*right)) {
+                near |= 1 << place;
+            }
         }
-        near << (first + HERE - word) & group.places
+        if near == 0 && !wanted.nobody {
+            return;
+        }
+        for chain in chains.0..chains.1 {
+            if self.is_whole(&stage.chains[chain as usize], word, near) {
+                self.alarms.push(Alarm { chain, word });
+            }
+        }
     }
 
     /// The misspelt ones of some words, in their order.
@@ -260,8 +248,17 @@ impl Look<'_> {
         &self.slips[start..end]
     }
 
-    /// Whether all items of a chain are around a word.
-    fn is_whole(&self, chain: &Chain, word: u32) -> bool {
+    /// Whether all items of a chain are around a word, given where companions may be.
+    fn is_whole(&self, chain: &Chain, word: u32, near: u64) -> bool {
+        if let Some((item, places)) = chain.companion {
+            let mut places = places & near;
+            while places != 0 && !self.is_item(word + places.trailing_zeros() - HERE, item) {
+                places &= places - 1;
+            }
+            if places == 0 {
+                return false;
+            }
+        }
         let links = &self.stage.links[chain.links.0 as usize..chain.links.1 as usize];
         let (led, following) = links.split_at(chain.anchor as usize);
         self.is_led_to(word, led) && self.is_followed(word, following)
@@ -301,22 +298,24 @@ impl Look<'_> {
 
     /// Whether a word, or a sign before it, is of `item`.
     fn is_item(&self, word: u32, item: u16) -> bool {
-        let stage = self.stage;
+        let (owner, ways) = (u32::from(item), self.stage.ways[usize::from(item)]);
+        let items = &self.stage.items;
         if word < self.trail.len() {
+            let key = self.trail.key(word);
             let before = self.trail.before(word);
             let rights = self.slips(word..word + 1);
-            if stage.is_item(self.trail.key(word), before, item)
+            if items.has(owner, ways, key, before)
                 || rights
                     .iter()
-                    .any(|(_, right)| stage.is_item(*right, before, item))
+                    .any(|(_, right)| items.has(owner, ways, *right, before))
             {
                 return true;
             }
         }
-        stage.markers[usize::from(item)]
+        self.stage.markers[usize::from(item)]
             && self.trail.led(self.text, word).any(|at| {
                 matches!(self.text[at], b'<' | b'[')
-                    && stage.is_item(key_at(self.text, at), 0, item)
+                    && items.has(owner, ways, key_at(self.text, at), 0)
             })
     }
 }

@@ -282,7 +282,7 @@ mod tests {
     /// The numbers of the words that `probes` find, by gate and table.
     fn look(probes: &[Probe], text: &str) -> Vec<(u32, u32)> {
         let trail = trail(probes, text);
-        let known = Known::new(probes.iter().copied().zip(0_u32..));
+        let known = Known::new(probes.iter().copied().zip(0..).collect());
         let mut seen = Vec::new();
         for at in &trail.likely {
             known.of(trail.key(*at), trail.before(*at), |number| {
