@@ -481,7 +481,8 @@ impl<'s> Reading<'s> {
                 reason = Some(DAMAGED_FRAME);
                 message[4..].to_vec()
             });
-            if reason.is_none() && !text.trim_ascii_start().starts_with(b"{") {
+            let is_json = text.trim_ascii_start().starts_with(b"{");
+            if reason.is_none() && !is_json && text.len() <= MAX_VALUE {
                 match protobuf::to_json(&text) {
                     Some(json) => text = json.into_bytes(),
                     None => reason = Some(protobuf::DAMAGED),

@@ -45,6 +45,10 @@ struct Run {
 }
 
 /// Reads a file in.
+#[expect(
+    clippy::zombie_processes,
+    reason = "it is waited for by its number, to learn what it took"
+)]
 fn ingest(folder: &Path, file: &str) -> Run {
     let told = File::create(folder.join("told")).expect("a file");
     let child = program(folder, &["ingest", "--threads", "2", file])
@@ -317,10 +321,10 @@ fn a_key_that_stands_twice_is_read_once_and_said_to() {
     )
     .expect("written");
     is_bounded(&is_answered(folder, "log", 3, &[]));
-    let warned = "SELECT request_id, model_raw, array_to_string(parse_warnings, ' ') AS warnings FROM calls ORDER BY request_id";
+    let warned = "SELECT request_id, model_id_raw, array_to_string(parse_warnings, ' ') AS warnings FROM calls ORDER BY request_id";
     assert_eq!(
         query(folder, warned),
-        "request_id,model_raw,warnings\nmany,m,duplicate_key\nonce,last,duplicate_key\nplain,m,\n"
+        "request_id,model_id_raw,warnings\nmany,m,duplicate_key\nonce,last,duplicate_key\nplain,m,\n"
     );
 }
 

@@ -73,7 +73,13 @@ pub(super) fn texts<'d>(
     table: Table,
     name: &'d str,
 ) -> impl Iterator<Item = &'d str> {
-    columns(decoded, table, name).flat_map(|column| column.as_string::<i32>().iter().flatten())
+    columns(decoded, table, name).flat_map(|column| -> Box<dyn Iterator<Item = &str>> {
+        match column.as_string_opt::<i64>() {
+            // Of texts a batch may hold more than 32 bits count.
+            Some(long) => Box::new(long.iter().flatten()),
+            None => Box::new(column.as_string::<i32>().iter().flatten()),
+        }
+    })
 }
 
 /// How many rows a table got.

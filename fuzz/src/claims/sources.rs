@@ -116,7 +116,7 @@ pub(super) fn sources(data: &[u8]) {
             let Ok(text) = std::str::from_utf8(content) else {
                 return;
             };
-            let is_little = way % 2 == 1;
+            let is_little = way / 6 % 2 == 0;
             let units = std::iter::once(0xfeff).chain(text.encode_utf16());
             let bytes = units.flat_map(|unit| match is_little {
                 true => unit.to_le_bytes(),

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use inferwatch::catalog::{
     Dashboards, DrillDown, Level, Pack, Problem, Span, Tier, Values, View, check, formatted, split,
@@ -63,8 +63,8 @@ fn laid_out(text: &str) -> Option<String> {
     }
 }
 
-fn pack(path: &PathBuf, text: &str) -> Pack {
-    Pack::from_files(std::iter::once((path.clone(), Cow::Borrowed(text))))
+fn pack(path: &Path, text: &str) -> Pack {
+    Pack::from_files(std::iter::once((path.to_path_buf(), Cow::Borrowed(text))))
 }
 
 /// Rules, correlations, exceptions and their tests.

@@ -129,17 +129,17 @@ static METRICS: [Field; 1] = [field(1, "resourceMetrics", Kind::Many(&[]))];
 
 /// Rewrites a message. `None` when it is none of OTLP's.
 pub(in crate::ingest) fn to_json(message: &[u8]) -> Option<String> {
-    let fields = parse(message)?;
+    let message = Message::parse(message)?;
     // All three signals have their data in the same place; what is in it tells them apart.
-    let layout: &[Field] = match fields.iter().find_map(|(_, value)| signal(*value)) {
+    let layout: &[Field] = match message.fields().find_map(|(_, value)| signal(value)) {
         Some(Signal::Spans) => &SPANS,
         Some(Signal::Logs) => &LOGS,
         Some(Signal::Metrics) => &METRICS,
         // Data of nothing is data as well, but of what nobody can say.
         None => return None,
     };
-    let mut json = String::with_capacity(2 * message.len());
-    write_message(&fields, layout, DEEPEST, &mut json)?;
+    let mut json = String::with_capacity(2 * message.0.len());
+    write_message(message, layout, DEEPEST, &mut json)?;
     Some(json)
 }
 
@@ -151,18 +151,15 @@ enum Signal {
 
 /// Which signal the data of a resource belong to.
 fn signal(resource: Wire<'_>) -> Option<Signal> {
-    let scopes = nested(resource, 2)?;
-    let record = scopes
-        .into_iter()
-        .find_map(|scope| nested(scope, 2)?.into_iter().next())?;
+    let record = nested(resource, 2)?.find_map(|scope| nested(scope, 2)?.next())?;
     let Wire::Bytes(record) = record else {
         return None;
     };
-    let fields = parse(record).filter(|fields| !fields.is_empty())?;
+    let record = Message::parse(record).filter(|record| !record.0.is_empty())?;
     let has = |numbers: &[u64]| {
-        fields
-            .iter()
-            .any(|(number, value)| numbers.contains(number) && matches!(value, Wire::Fixed64(_)))
+        record
+            .fields()
+            .any(|(number, value)| numbers.contains(&number) && matches!(value, Wire::Fixed64(_)))
     };
     Some(if has(&[7, 8]) {
         Signal::Spans
@@ -174,18 +171,11 @@ fn signal(resource: Wire<'_>) -> Option<Signal> {
 }
 
 /// The values of a field of a message.
-fn nested(message: Wire<'_>, number: u64) -> Option<Vec<Wire<'_>>> {
+fn nested(message: Wire<'_>, number: u64) -> Option<impl Iterator<Item = Wire<'_>>> {
     let Wire::Bytes(bytes) = message else {
         return None;
     };
-    let fields = parse(bytes)?;
-    Some(
-        fields
-            .into_iter()
-            .filter(|(known, _)| *known == number)
-            .map(|(_, value)| value)
-            .collect(),
-    )
+    Some(Message::parse(bytes)?.values(number))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -196,27 +186,49 @@ enum Wire<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The fields of a message, in order.
-fn parse(mut bytes: &[u8]) -> Option<Vec<(u64, Wire<'_>)>> {
-    let mut fields = Vec::new();
-    while !bytes.is_empty() {
-        let tag = varint(&mut bytes)?;
-        let value = match tag & 7 {
-            0 => Wire::Varint(varint(&mut bytes)?),
-            1 => Wire::Fixed64(u64::from_le_bytes(*take(&mut bytes, 8)?.first_chunk()?)),
-            2 => {
-                let length = usize::try_from(varint(&mut bytes)?).ok()?;
-                Wire::Bytes(take(&mut bytes, length)?)
-            }
-            5 => {
-                take(&mut bytes, 4)?;
-                Wire::Fixed32
-            }
-            _ => return None,
-        };
-        fields.push((tag >> 3, value));
+/// A message that was looked through once, so that its fields can be read as often as they are asked for: a list of them
+/// would take sixteen times the message.
+#[derive(Debug, Clone, Copy)]
+struct Message<'a>(&'a [u8]);
+
+impl<'a> Message<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Message<'a>> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            next(&mut rest)?;
+        }
+        Some(Message(bytes))
     }
-    Some(fields)
+
+    /// Numbers and values, in order.
+    fn fields(self) -> impl Iterator<Item = (u64, Wire<'a>)> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || next(&mut rest))
+    }
+
+    fn values(self, number: u64) -> impl Iterator<Item = Wire<'a>> {
+        let fields = self.fields().filter(move |(known, _)| *known == number);
+        fields.map(|(_, value)| value)
+    }
+}
+
+/// Takes a field; `None` at the end, and where there is none.
+fn next<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Wire<'a>)> {
+    let tag = varint(bytes)?;
+    let value = match tag & 7 {
+        0 => Wire::Varint(varint(bytes)?),
+        1 => Wire::Fixed64(u64::from_le_bytes(*take(bytes, 8)?.first_chunk()?)),
+        2 => {
+            let length = usize::try_from(varint(bytes)?).ok()?;
+            Wire::Bytes(take(bytes, length)?)
+        }
+        5 => {
+            take(bytes, 4)?;
+            Wire::Fixed32
+        }
+        _ => return None,
+    };
+    Some((tag >> 3, value))
 }
 
 fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -238,7 +250,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 fn write_message(
-    fields: &[(u64, Wire<'_>)],
+    message: Message<'_>,
     layout: &[Field],
     depth: u8,
     out: &mut String,
@@ -247,10 +259,7 @@ fn write_message(
     out.push('{');
     let mut any = false;
     for Field { number, name, kind } in layout {
-        let mut values = fields
-            .iter()
-            .filter(|(known, _)| known == number)
-            .map(|(_, value)| *value);
+        let mut values = message.values(*number);
         let is_list = matches!(kind, Kind::Many(_));
         // Of several where one is due the last counts.
         let first = if is_list {
@@ -309,7 +318,7 @@ fn write_value(value: Wire<'_>, kind: Kind, depth: u8, out: &mut String) -> Opti
             }
         }
         (Kind::One(layout) | Kind::Many(layout), Wire::Bytes(bytes)) => {
-            return write_message(&parse(bytes)?, layout, depth, out);
+            return write_message(Message::parse(bytes)?, layout, depth, out);
         }
         _ => return None,
     };
