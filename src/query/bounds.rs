@@ -3,21 +3,24 @@
 //!
 //! The person at this machine may ask for anything.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Query, Select, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, TableFactor, Visit, Visitor};
 
 use super::{Failure, lexer};
 
-/// Words, numbers and signs. A list of thousands of values is no rare question; a chain of as many operators is as deep
-/// as it is long.
+/// Words, numbers and signs. A list of thousands of values is no rare question.
 const TOKENS: usize = 20_000;
-/// Tables, selections and subqueries that a statement names. Each join has the columns of all before it.
+/// Tables, selections and subqueries, a name of `WITH` with all that is behind it: one that is used twice, in a part that
+/// is used twice, doubles. Each join has the columns of all before it.
 const PARTS: usize = 200;
-/// Steps of its plan, with views written out: a name that is used twice, of a part that uses a name twice, doubles.
+/// How deep an expression goes. A chain of operators is as deep as it is long, and each of them is named by all before it.
+const DEPTH: usize = 500;
+/// Steps of its plan, with views written out.
 const STEPS: usize = 5_000;
 
 /// Refuses text that is too long to be parsed.
@@ -37,11 +40,8 @@ pub fn check_text(text: &str) -> Result<(), Failure> {
 
 /// Refuses a statement that would take too long to plan.
 pub(super) fn check_statement(statement: &Statement) -> Result<(), Failure> {
-    let mut counted = Parts(0);
-    match counted.of(statement) {
-        ControlFlow::Break(()) => Err(too_much(format!(
-            "the statement has more than {PARTS} tables and subqueries"
-        ))),
+    match Parts::default().of(statement) {
+        ControlFlow::Break(message) => Err(too_much(message)),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
@@ -55,10 +55,16 @@ fn too_much(message: String) -> Failure {
     Failure::new(message).with_hint("ask for it in parts")
 }
 
-struct Parts(usize);
+#[derive(Default)]
+struct Parts {
+    count: usize,
+    /// Of what is named by `WITH`.
+    named: HashMap<String, usize>,
+    depth: usize,
+}
 
 impl Parts {
-    fn of(&mut self, statement: &Statement) -> ControlFlow<()> {
+    fn of(&mut self, statement: &Statement) -> ControlFlow<String> {
         match statement {
             Statement::Statement(statement) => statement.visit(self),
             Statement::Explain(explain) => self.of(&explain.statement),
@@ -67,28 +73,60 @@ impl Parts {
         }
     }
 
-    fn one_more(&mut self) -> ControlFlow<()> {
-        self.0 += 1;
-        match self.0 > PARTS {
-            true => ControlFlow::Break(()),
+    fn more(&mut self, count: usize) -> ControlFlow<String> {
+        self.count += count;
+        match self.count > PARTS {
+            true => ControlFlow::Break(format!(
+                "the statement has more than {PARTS} tables and subqueries, with names written out"
+            )),
             false => ControlFlow::Continue(()),
         }
     }
 }
 
 impl Visitor for Parts {
-    type Break = ();
+    type Break = String;
 
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.one_more()
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        for part in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let mut inner = Parts {
+                named: self.named.clone(),
+                ..Parts::default()
+            };
+            part.query.visit(&mut inner)?;
+            let name = part.alias.name.value.to_lowercase();
+            self.named.insert(name, inner.count);
+        }
+        self.more(1)
     }
 
-    fn pre_visit_select(&mut self, _: &Select) -> ControlFlow<()> {
-        self.one_more()
+    fn pre_visit_select(&mut self, _: &Select) -> ControlFlow<String> {
+        self.more(1)
     }
 
-    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
-        self.one_more()
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<String> {
+        let behind = match table {
+            TableFactor::Table { name, .. } => name
+                .0
+                .last()
+                .and_then(|part| part.as_ident())
+                .and_then(|name| self.named.get(&name.value.to_lowercase())),
+            _ => None,
+        };
+        self.more(1 + behind.copied().unwrap_or(0))
+    }
+
+    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<String> {
+        self.depth += 1;
+        match self.depth > DEPTH {
+            true => ControlFlow::Break(format!("an expression is more than {DEPTH} deep")),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<String> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
     }
 }
 
@@ -136,25 +174,38 @@ mod tests {
         assert!(check_text(&format!("SELECT 1 -- {}", "1,".repeat(TOKENS))).is_ok());
     }
 
+    /// A name that is twice a name that is twice a name, and so on.
+    fn doubled(times: usize) -> String {
+        let more = (1..=times).map(|n| {
+            let before = n - 1;
+            format!(", a{n} AS (SELECT l.x FROM a{before} AS l CROSS JOIN \"a{before}\" AS r)")
+        });
+        let more: String = more.collect();
+        format!("WITH a0 AS (SELECT 1 AS x){more} SELECT x FROM a{times}")
+    }
+
+    #[test]
+    fn names_of_names_of_names_are_counted_without_being_written_out() {
+        assert!(parts(&doubled(3)).is_ok());
+        assert!(parts(&doubled(40)).is_err());
+    }
+
+    #[test]
+    fn chains_of_operators_are_as_deep_as_they_are_long() {
+        let chain = |times| format!("SELECT 1{}", "+1".repeat(times));
+        assert!(parts(&chain(400)).is_ok());
+        assert!(parts(&chain(600)).is_err());
+        // One beside the other is not deep.
+        let list = vec!["a = 1"; 3000].join(", ");
+        assert!(parts(&format!("SELECT {list}")).is_ok());
+    }
+
     #[tokio::test]
-    async fn names_of_names_of_names_are_counted_without_being_written_out() {
-        let doubled = |times: usize| {
-            let first = "WITH a0 AS (SELECT 1 AS x)".to_owned();
-            let more = (1..=times).map(|n| {
-                let before = n - 1;
-                format!(", a{n} AS (SELECT l.x FROM a{before} AS l CROSS JOIN a{before} AS r)")
-            });
-            format!("{first}{} SELECT x FROM a{times}", more.collect::<String>())
-        };
-        let context = SessionContext::new();
-        for (times, is_too_much) in [(3, false), (40, true)] {
-            let state = context.state();
+    async fn steps_of_a_plan_are_counted() {
+        let state = SessionContext::new().state();
+        for (times, is_too_much) in [(3, false), (12, true)] {
             let plan = state.create_logical_plan(&doubled(times)).await;
-            assert_eq!(
-                has_too_many_steps(&plan.expect("a plan")),
-                is_too_much,
-                "{times}"
-            );
+            assert_eq!(has_too_many_steps(&plan.expect("a plan")), is_too_much);
         }
     }
 }
