@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use flate2::Compression;
@@ -45,39 +46,36 @@ struct Run {
 }
 
 /// Reads a file in.
-#[expect(
-    clippy::zombie_processes,
-    reason = "it is waited for by its number, to learn what it took"
-)]
 fn ingest(folder: &Path, file: &str) -> Run {
     let told = File::create(folder.join("told")).expect("a file");
-    let child = program(folder, &["ingest", "--threads", "2", file])
+    let mut child = program(folder, &["ingest", "--threads", "2", file])
         .stdout(Stdio::null())
         .stderr(told)
         .spawn()
         .expect("the program starts");
-    let (code, peak) = wait(&child);
+    let mut peak = 0;
+    // What the system says of a child that has ended counts the memory of this process as well, which it began as. So
+    // it is asked as long as the child runs; what comes in the last instant is missed.
+    let status = loop {
+        peak = peak_of(child.id()).unwrap_or(peak);
+        match child.try_wait().expect("a child") {
+            Some(status) => break status,
+            None => std::thread::park_timeout(Duration::from_millis(1)),
+        }
+    };
     let told = fs::read_to_string(folder.join("told")).expect("what was told");
+    let code = status.code().unwrap_or(-1);
     Run { code, told, peak }
 }
 
-/// Waits as `Child::wait` does, and asks the system what the child took.
-fn wait(child: &std::process::Child) -> (i32, u64) {
-    let id = i32::try_from(child.id()).expect("an id");
-    let mut status = 0;
-    // SAFETY: numbers alone; zeros are one of them.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both places are ours, and nobody else waits for this child.
-    let waited = unsafe { libc::wait4(id, &raw mut status, 0, &raw mut usage) };
-    assert_eq!(waited, id);
-    let code = if libc::WIFEXITED(status) {
-        libc::WEXITSTATUS(status)
-    } else {
-        -1
-    };
-    // The one system counts in kibibytes, the other in bytes.
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    (code, u64::try_from(usage.ru_maxrss).expect("a size") * unit)
+/// The most memory that a running process has had, where the system is Linux.
+fn peak_of(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 fn good(id: &str) -> String {
