@@ -34,7 +34,7 @@ class Server:
     def __init__(self, *flags):
         self.process = subprocess.Popen(
             [PROGRAM, "--no-config", "--store", STORE, "serve", "--listen", "127.0.0.1:0", "--pg-listen", "127.0.0.1:0",
-             "--query-time", "5m", *flags],
+             "--no-schedule", "--query-time", "5m", *flags],
             stderr=subprocess.PIPE, text=True,
         )
         for line in self.process.stderr:
