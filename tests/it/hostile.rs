@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 /// What a run may take, of which half is the program itself in a debug build with two blocks for each of two threads.
 /// Every file here that is about memory unpacks to more.
-const MEMORY: u64 = 448 << 20;
+const MEMORY: u64 = 576 << 20;
 const UNPACKED: usize = 640 << 20;
 
 const TOO_LARGE: &str = "value is larger than 32 MiB";
@@ -227,22 +227,24 @@ fn a_line_of_packed_texts_unpacks_to_no_more_than_one() {
     is_bounded(&is_answered(folder, "log", 3, &[(reason, 31)]));
 }
 
-/// Rows of quarantine here, with a long name in each, that come from a worker in several pieces.
+/// What a few bytes become is handed on before it is too much: rows of quarantine here, with a long name in each, which
+/// are sorted in memory beside all else.
 #[test]
-fn a_line_of_many_values_is_as_many_rows() {
+fn a_line_of_a_million_values_is_a_million_rows_in_pieces() {
     let folder = TempDir::new().expect("a folder");
     let folder = folder.path();
-    let many = 200_000;
+    let many = 1 << 20;
     let zeros = "0,".repeat(many - 1);
     let lines = format!("{}\n[{zeros}0]\n{}\n", good("before"), good("after"));
     let name = "n".repeat(200);
     fs::write(folder.join(&name), lines).expect("written");
-    is_answered(
+    let run = is_answered(
         folder,
         &name,
         2,
         &[("not a record of any known format", many)],
     );
+    assert!(run.peak < 1 << 30, "{} MiB", run.peak >> 20);
 }
 
 #[test]
