@@ -58,7 +58,7 @@ class Webhook:
                 with lock:
                     is_taken = chance.random() < 0.5
                     if is_taken:
-                        webhook.told.update((found["finding_id"], found["revision"]) for found in body["findings"])
+                        webhook.told.update((found["finding"], found["revision"]) for found in body["findings"])
                     else:
                         webhook.refused += 1
                 self.send_response(200 if is_taken else 503)

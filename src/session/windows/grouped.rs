@@ -11,6 +11,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::logical_expr::WindowFrameUnits;
 use datafusion::logical_expr::window_state::WindowFrameContext;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
@@ -117,8 +118,10 @@ impl Held {
             return Ok(Vec::new());
         }
         let (mut rows, groups) = by_group(&self.group_of, self.groups.len());
-        let order: Vec<SortColumn> = functions[0]
-            .order_by()
+        self.group_of = Vec::new();
+        let keys = functions[0].order_by();
+        let options: Vec<SortOptions> = keys.iter().map(|key| key.options).collect();
+        let order: Vec<SortColumn> = keys
             .iter()
             .map(|key| {
                 Ok(SortColumn {
@@ -127,15 +130,17 @@ impl Held {
                 })
             })
             .collect::<Result<_>>()?;
-        let options: Vec<SortOptions> = functions[0]
-            .order_by()
-            .iter()
-            .map(|key| key.options)
-            .collect();
         sort_groups(&order, &groups, &mut rows)?;
         let rows = UInt32Array::from(rows);
-        let order = order.iter().map(|key| Ok(take(&key.values, &rows, None)?));
-        let order: Vec<ArrayRef> = order.collect::<Result<_>>()?;
+        // Frames of rows are counted off, whatever the keys are.
+        let by_key = functions
+            .iter()
+            .any(|function| function.get_window_frame().units != WindowFrameUnits::Rows);
+        let order: Vec<ArrayRef> = order
+            .into_iter()
+            .filter(|_| by_key)
+            .map(|key| Ok(take(&key.values, &rows, None)?))
+            .collect::<Result<_>>()?;
 
         let mut places = vec![0; rows.len()];
         for (place, row) in rows.values().iter().enumerate() {
@@ -150,14 +155,16 @@ impl Held {
                     .iter()
                     .map(|argument| Ok(take(&self.concatenated(argument)?, &rows, None)?));
                 let mut values: Vec<ArrayRef> = arguments.collect::<Result<_>>()?;
+                let order_from = values.len();
                 values.extend(order.iter().cloned());
-                let order_from = values.len() - order.len();
                 let results = groups
                     .iter()
                     .map(|group| one_group(function, &values, order_from, group, &options))
                     .collect::<Result<Vec<_>>>()?;
-                let results: Vec<&dyn Array> = results.iter().map(AsRef::as_ref).collect();
-                Ok(take(&concat(&results)?, &places, None)?)
+                drop(values);
+                let together = concatenate(&results)?;
+                drop(results);
+                Ok(take(&together, &places, None)?)
             })
             .collect()
     }
@@ -167,10 +174,13 @@ impl Held {
             .batches
             .iter()
             .map(|batch| expression.evaluate(batch)?.into_array(batch.num_rows()));
-        let arrays = arrays.collect::<Result<Vec<_>>>()?;
-        let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-        Ok(concat(&arrays)?)
+        concatenate(&arrays.collect::<Result<Vec<_>>>()?)
     }
+}
+
+fn concatenate(arrays: &[ArrayRef]) -> Result<ArrayRef> {
+    let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+    Ok(concat(&arrays)?)
 }
 
 fn evaluate_all(
@@ -261,7 +271,7 @@ fn sort_groups(order: &[SortColumn], groups: &[Range<usize>], rows: &mut [u32]) 
     Ok(())
 }
 
-/// The results of a function for the rows of a group. From `order_from` on, `values` are order keys.
+/// The results of a function for the rows of a group. From `order_from` on, `values` are order keys, if frames need them.
 fn one_group(
     function: &StandardWindowExpr,
     values: &[ArrayRef],
