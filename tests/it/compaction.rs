@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
@@ -19,6 +19,7 @@ use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
 use crate::ask::numbers;
+use crate::command::program;
 
 /// 2026-01-30T22:00:00Z, from `date -u -d @1769810400`: two hours before the end of a month's last day but one.
 const START: i64 = 1_769_810_400_000_000;
@@ -613,16 +614,6 @@ fn long_prompts_are_compacted_within_the_memory_that_was_given() {
         (4, 1, 120)
     );
     assert_sound(&store);
-}
-
-fn program(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    command
-        .current_dir(folder)
-        .args(["--no-config", "--store", "store"])
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
@@ -18,6 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
 use crate::ask::numbers;
+use crate::command::program;
 
 const ALICE: &str = "arn:aws:iam::1:user/alice";
 const BOB: &str = "arn:aws:iam::1:user/bob";
@@ -398,16 +399,6 @@ async fn an_end_user_goes_with_the_text_of_the_calls_and_a_predicate_with_what_i
             "{wrong}"
         );
     }
-}
-
-fn program(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    command
-        .current_dir(folder)
-        .args(["--no-config", "--store", "store"])
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
 }
 
 fn files(folder: &Path) -> usize {

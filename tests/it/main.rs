@@ -5,6 +5,7 @@ mod ask;
 mod backtest;
 mod budgets;
 mod cli;
+mod command;
 mod compaction;
 mod corpora;
 mod correlation;
