@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::folder::files;
+
 /// The program with nothing to read, and with nothing around it of whoever runs the tests.
 pub(crate) fn bare(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
@@ -37,4 +39,19 @@ pub(crate) fn ended(command: &mut Command) -> (i32, String, String) {
 /// The same, of the program on the store `store`.
 pub(crate) fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     ended(&mut program(folder, arguments))
+}
+
+/// Starts the program on the store `store`, and kills it as soon as the folder has so many files; whether that was before
+/// it was over.
+pub(crate) fn killed(folder: &Path, arguments: &[&str], wanted: usize) -> bool {
+    let mut child = program(folder, arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    while files(folder).len() < wanted && child.try_wait().expect("ours").is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().expect("ours");
+    child.wait().expect("it ended").code().is_none()
 }

@@ -1,7 +1,7 @@
 //! A damaged disk, a full one, a wrong clock: what is said, and what is done about it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use arrow::array::RecordBatch;

@@ -16,6 +16,7 @@ mod erasure;
 mod exceptions;
 mod faults;
 mod fmt;
+mod folder;
 mod going_on;
 mod hostile;
 mod ingest;

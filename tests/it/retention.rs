@@ -1,6 +1,6 @@
 //! Retention: what goes, what stays, and that a plan is what is done.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
