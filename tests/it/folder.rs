@@ -26,3 +26,9 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.into_path())
         .collect()
 }
+
+/// How many files and folders the store `store` of a folder has. They come and go while they are counted.
+pub(crate) fn entries(folder: &Path) -> usize {
+    let store = walkdir::WalkDir::new(folder.join("store"));
+    store.into_iter().filter_map(Result::ok).count()
+}

@@ -13,7 +13,9 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
+use crate::ask::lines;
 use crate::command::{bare, program, run};
+use crate::folder::entries;
 
 /// Stands in every prompt that a test writes, and must be in no store that keeps no text.
 const MARKER: &str = "xyzzyquokka";
@@ -208,12 +210,6 @@ fn killed_with(folder: &Path, arguments: &[&str], wanted: usize) -> Option<usize
     status.code().is_none().then(|| entries(folder))
 }
 
-/// How many files and folders a store has. They come and go while they are counted.
-fn entries(folder: &Path) -> usize {
-    let store = walkdir::WalkDir::new(folder.join("store"));
-    store.into_iter().filter_map(Result::ok).count()
-}
-
 /// What was read from the logs, record by record, as the files of the store have it. Ids are left out: their key is the
 /// store's own.
 fn records(folder: &Path) -> Vec<(Table, String)> {
@@ -237,12 +233,7 @@ fn records(folder: &Path) -> Vec<(Table, String)> {
             let wanted = ProjectionMask::columns(file.parquet_schema(), columns);
             for batch in file.with_projection(wanted).build().expect("it is read") {
                 let batch = batch.expect("rows");
-                for row in 0..batch.num_rows() {
-                    let cells = batch.columns().iter().map(|column| {
-                        arrow::util::display::array_value_to_string(column, row).expect("prints")
-                    });
-                    records.push((table, cells.collect::<Vec<_>>().join(" ")));
-                }
+                records.extend(lines(&batch).into_iter().map(|line| (table, line)));
             }
         }
     }
