@@ -96,12 +96,8 @@ fn identity<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
 
 /// `requestMetadata`: the one thing on the top level that the caller writes.
 fn tags<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
-    let metadata = record.get("requestMetadata").map(Value::structure);
-    for (key, value) in metadata.into_iter().flat_map(Value::entries) {
-        if let Some(text) = value.as_text() {
-            value.mark("tags");
-            row.call.tags.push((key, text));
-        }
+    if let Some(metadata) = record.get("requestMetadata") {
+        row.tag(metadata.structure());
     }
 }
 

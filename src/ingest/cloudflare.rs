@@ -120,14 +120,8 @@ fn counts<'a>(record: Value<'a>, call: &mut Call<'a>) {
 
 /// Metadata that the caller gave with the request: an object, mostly in a string.
 fn tags<'a>(record: Value<'a>, row: &mut CallRow<'a>) {
-    let Some(metadata) = record.get("metadata").and_then(Value::object) else {
-        return;
-    };
-    for (name, value) in metadata.entries() {
-        if let Some(text) = value.as_text() {
-            value.mark("tags");
-            row.call.tags.push((name, text));
-        }
+    if let Some(metadata) = record.get("metadata").and_then(Value::object) {
+        row.tag(metadata);
     }
 }
 

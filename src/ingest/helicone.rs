@@ -97,12 +97,7 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
         "cache_write_input_tokens",
     );
     if let Some(properties) = record.get("request_properties").and_then(Value::object) {
-        for (name, value) in properties.entries() {
-            if let Some(text) = value.as_text() {
-                value.mark("tags");
-                row.call.tags.push((name, text));
-            }
-        }
+        row.tag(properties);
     }
     for (key, direction) in [
         ("request_body", Direction::Input),

@@ -177,24 +177,7 @@ fn plugin<'a>(plugin: Value<'a>, row: &mut CallRow<'a>) {
         call.model_family = Some(family).filter(|family| !family.is_empty());
     }
     if let Some(usage) = plugin.get("usage") {
-        tokens::fill(
-            &mut call.input_tokens,
-            usage,
-            &["prompt_tokens"],
-            "input_tokens",
-        );
-        tokens::fill(
-            &mut call.output_tokens,
-            usage,
-            &["completion_tokens"],
-            "output_tokens",
-        );
-        tokens::fill(
-            &mut call.total_tokens,
-            usage,
-            &["total_tokens"],
-            "total_tokens",
-        );
+        tokens::fill_totals(call, usage);
         call.cost_usd = usage.positive("cost", "cost_usd");
         call.time_to_first_chunk_ms =
             usage.positive("time_to_first_token", "time_to_first_chunk_ms");

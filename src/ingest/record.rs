@@ -29,6 +29,18 @@ pub struct CallRow<'a> {
     pub parts: Vec<Part<'a>>,
 }
 
+impl<'a> CallRow<'a> {
+    /// Takes the keys and values of an object as tags. A value that is no text stays where it is.
+    pub(crate) fn tag(&mut self, object: Value<'a>) {
+        for (key, value) in object.entries() {
+            if let Some(text) = value.as_text() {
+                value.mark("tags");
+                self.call.tags.push((key, text));
+            }
+        }
+    }
+}
+
 /// Which way a text went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {

@@ -40,6 +40,18 @@ pub(crate) fn fill(slot: &mut Option<i64>, value: Value<'_>, paths: &[&str], col
     }
 }
 
+/// Fills what a call took, gave and both together, where a gateway keeps the names that OpenAI gave them.
+pub(crate) fn fill_totals(call: &mut Call<'_>, usage: Value<'_>) {
+    let (input, output, total) = (
+        &mut call.input_tokens,
+        &mut call.output_tokens,
+        &mut call.total_tokens,
+    );
+    fill(input, usage, &["prompt_tokens"], "input_tokens");
+    fill(output, usage, &["completion_tokens"], "output_tokens");
+    fill(total, usage, &["total_tokens"], "total_tokens");
+}
+
 /// The sum of what is known; `None` when nothing is, or when it is too large to be a count.
 pub(crate) fn sum(counts: &[Option<i64>]) -> Option<i64> {
     let mut known = counts.iter().flatten().peekable();

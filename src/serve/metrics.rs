@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 use serde_json::json;
 
 use super::Server;
@@ -65,6 +65,38 @@ struct Build {
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
 
+/// Metrics in the making: the registry knows each as soon as there is one.
+struct Making(Registry);
+
+impl Making {
+    fn plain<M: Metric + Clone + Default>(&mut self, name: &str, about: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, about, metric.clone());
+        metric
+    }
+
+    fn of_unit<M: Metric + Clone + Default>(&mut self, name: &str, about: &str, unit: Unit) -> M {
+        let metric = M::default();
+        self.0.register_with_unit(name, about, unit, metric.clone());
+        metric
+    }
+
+    /// From a millisecond to half a minute.
+    fn times(&mut self, name: &str, about: &str) -> Histogram {
+        let metric = Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        self.0
+            .register_with_unit(name, about, Unit::Seconds, metric.clone());
+        metric
+    }
+
+    /// From one to two thousand.
+    fn sizes(&mut self, name: &str, about: &str) -> Histogram {
+        let metric = Histogram::new(exponential_buckets(1.0, 2.0, 12));
+        self.0.register(name, about, metric.clone());
+        metric
+    }
+}
+
 /// What is counted as it happens, and what is looked up when somebody asks.
 pub(super) struct Metrics {
     registry: Mutex<Registry>,
@@ -90,98 +122,38 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn new() -> Metrics {
-        // From a millisecond to half a minute.
-        let times = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let mut all = Making(Registry::with_prefix("inferwatch"));
         let metrics = Metrics {
             registry: Mutex::default(),
-            records: Family::default(),
-            rows: Family::default(),
-            bytes: Family::default(),
-            quarantined: Family::default(),
-            requests: Family::default(),
-            commits: Family::default(),
-            commit_time: times(),
-            commit_requests: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
-            queue: Gauge::default(),
-            queries: Family::default(),
-            query_time: times(),
-            lag: Family::default(),
+            records: all.plain("ingest_records", "Records decoded"),
+            rows: all.plain("ingest_rows", "Rows made of them"),
+            bytes: all.of_unit("ingest", "Bytes of records, unpacked", Unit::Bytes),
+            quarantined: all.plain("ingest_quarantined", "Records that could not be read"),
+            requests: all.plain("http_requests", "Requests answered"),
+            commits: all.plain("commits", "Commits of records"),
+            commit_time: all.times("commit_duration", "Time that a commit takes"),
+            commit_requests: all.sizes("commit_requests", "Requests that share a commit"),
+            queue: all.plain("ingest_queue", "Requests that wait for a commit"),
+            queries: all.plain("queries", "Queries"),
+            query_time: all.times("query_duration", "Time until the last row of a query"),
+            lag: all.of_unit(
+                "source_lag",
+                "Time since the last event of a source",
+                Unit::Seconds,
+            ),
             reached: Mutex::default(),
-            findings: Family::default(),
-            files: Family::default(),
-            file_bytes: Family::default(),
+            findings: all.plain("findings_open", "Findings that are open"),
+            files: all.plain("store_files", "Files of a table"),
+            file_bytes: all.of_unit("store", "Bytes of a table's files", Unit::Bytes),
         };
-        let mut registry = Registry::with_prefix("inferwatch");
-        let all = &mut registry;
-        all.register("ingest_records", "Records decoded", metrics.records.clone());
-        all.register("ingest_rows", "Rows made of them", metrics.rows.clone());
-        all.register_with_unit(
-            "ingest",
-            "Bytes of records, unpacked",
-            Unit::Bytes,
-            metrics.bytes.clone(),
-        );
-        all.register(
-            "ingest_quarantined",
-            "Records that could not be read",
-            metrics.quarantined.clone(),
-        );
-        all.register(
-            "http_requests",
-            "Requests answered",
-            metrics.requests.clone(),
-        );
-        all.register("commits", "Commits of records", metrics.commits.clone());
-        all.register_with_unit(
-            "commit_duration",
-            "Time that a commit takes",
-            Unit::Seconds,
-            metrics.commit_time.clone(),
-        );
-        all.register(
-            "commit_requests",
-            "Requests that share a commit",
-            metrics.commit_requests.clone(),
-        );
-        all.register(
-            "ingest_queue",
-            "Requests that wait for a commit",
-            metrics.queue.clone(),
-        );
-        all.register("queries", "Queries", metrics.queries.clone());
-        all.register_with_unit(
-            "query_duration",
-            "Time until the last row of a query",
-            Unit::Seconds,
-            metrics.query_time.clone(),
-        );
-        all.register_with_unit(
-            "source_lag",
-            "Time since the last event of a source",
-            Unit::Seconds,
-            metrics.lag.clone(),
-        );
-        all.register(
-            "findings_open",
-            "Findings that are open",
-            metrics.findings.clone(),
-        );
-        all.register("store_files", "Files of a table", metrics.files.clone());
-        all.register_with_unit(
-            "store",
-            "Bytes of a table's files",
-            Unit::Bytes,
-            metrics.file_bytes.clone(),
-        );
-        let build: Family<Build, Gauge> = Family::default();
+        let build: Family<Build, Gauge> = all.plain("build_info", "The version that runs");
         build
             .get_or_create(&Build {
                 version: env!("CARGO_PKG_VERSION"),
             })
             .set(1);
-        all.register("build_info", "The version that runs", build);
         Metrics {
-            registry: Mutex::new(registry),
+            registry: Mutex::new(all.0),
             ..metrics
         }
     }

@@ -146,13 +146,17 @@ impl DeltaLog {
             .map_err(|error| self.error(error))
     }
 
-    fn read_files(&self, snapshot: &SnapshotRef) -> Result<Vec<DataFile>> {
+    /// Goes through the kernel's scan: batches, each with which of its rows are files of the snapshot.
+    fn scan(
+        &self,
+        snapshot: &SnapshotRef,
+        mut each: impl FnMut(RecordBatch, &[bool]) -> Result<()>,
+    ) -> Result<()> {
         let engine = self.engine()?;
         let scan = Arc::clone(snapshot)
             .scan_builder()
             .build()
             .map_err(|error| self.error(error))?;
-        let mut files = Vec::new();
         for batch in scan
             .scan_metadata(&engine)
             .map_err(|error| self.error(error))?
@@ -162,12 +166,21 @@ impl DeltaLog {
                 .scan_files
                 .into_parts();
             let batch = record_batch(data).map_err(|error| self.error(error))?;
+            each(batch, &selection)?;
+        }
+        Ok(())
+    }
+
+    fn read_files(&self, snapshot: &SnapshotRef) -> Result<Vec<DataFile>> {
+        let mut files = Vec::new();
+        self.scan(snapshot, |batch, selection| {
             for row in 0..batch.num_rows() {
                 if selection.get(row).copied().unwrap_or(true) {
                     files.push(self.scan_row(&batch, row)?);
                 }
             }
-        }
+            Ok(())
+        })?;
         Ok(files)
     }
 
@@ -304,26 +317,15 @@ impl DeltaLog {
         snapshot: &SnapshotRef,
         paths: &[String],
     ) -> Result<Vec<FilteredEngineData>> {
-        let engine = self.engine()?;
         let mut wanted: HashSet<String> = paths.iter().map(|path| layout::log_path(path)).collect();
-        let scan = Arc::clone(snapshot)
-            .scan_builder()
-            .build()
-            .map_err(|error| self.error(error))?;
         let mut removed = Vec::new();
-        for batch in scan
-            .scan_metadata(&engine)
-            .map_err(|error| self.error(error))?
-        {
-            let (data, selection) = batch
-                .map_err(|error| self.error(error))?
-                .scan_files
-                .into_parts();
-            let batch = record_batch(data).map_err(|error| self.error(error))?;
+        self.scan(snapshot, |batch, selection| {
             let column = batch
                 .column_by_name("path")
                 .map(|column| column.as_string::<i32>().clone());
-            let Some(column) = column else { continue };
+            let Some(column) = column else {
+                return Ok(());
+            };
             let chosen: Vec<bool> = (0..batch.num_rows())
                 .map(|row| {
                     selection.get(row).copied().unwrap_or(true) && wanted.remove(column.value(row))
@@ -335,7 +337,8 @@ impl DeltaLog {
                     FilteredEngineData::try_new(data, chosen).map_err(|error| self.error(error))?,
                 );
             }
-        }
+            Ok(())
+        })?;
         match wanted.into_iter().next() {
             None => Ok(removed),
             Some(path) => Err(Error::Store {

@@ -1,8 +1,9 @@
-//! Questions to a store whose answers are numbers.
+//! Questions to a store whose answers are numbers, and answers as lines.
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
+use arrow::util::display::array_value_to_string;
 use datafusion::prelude::SessionContext;
 use inferwatch::store::Store;
 
@@ -21,4 +22,16 @@ pub(crate) async fn numbers(store: &Store, sql: &str) -> Vec<i64> {
             column.as_primitive::<Int64Type>().value(0)
         })
         .collect()
+}
+
+/// The rows of an answer, with a space between cells.
+pub(crate) fn lines(batch: &RecordBatch) -> Vec<String> {
+    let line = |row: usize| {
+        let cells = batch
+            .columns()
+            .iter()
+            .map(|column| array_value_to_string(column, row).expect("prints"));
+        cells.collect::<Vec<_>>().join(" ")
+    };
+    (0..batch.num_rows()).map(line).collect()
 }

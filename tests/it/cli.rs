@@ -8,6 +8,8 @@ use inferwatch::store::{Store, WriteOptions};
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
+use crate::command::bare;
+
 /// Runs the program in the folder and shows everything that it did.
 fn run_in(folder: &Path, arguments: &[&str]) -> String {
     run_with(folder, arguments, |command| command)
@@ -19,7 +21,7 @@ fn run_with(
     prepare: impl FnOnce(&mut Command) -> &mut Command,
 ) -> String {
     let mut command = program(folder);
-    prepare(command.args(arguments).stdin(Stdio::null()));
+    prepare(command.args(arguments));
     let output = command.output().expect("the program starts");
     format!(
         "exit: {}\n--- stdout\n{}--- stderr\n{}",
@@ -32,13 +34,7 @@ fn run_with(
 
 /// The program, with nothing of the person's own settings.
 fn program(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    command.current_dir(folder);
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("INFERWATCH_") {
-            command.env_remove(name);
-        }
-    }
+    let mut command = bare(folder);
     command.env("XDG_CONFIG_HOME", folder.join("config"));
     command
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
@@ -19,6 +18,8 @@ use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
 use crate::ask::numbers;
+use crate::command::{self, run};
+use crate::folder::{copy, files};
 
 /// 2026-01-30T22:00:00Z, from `date -u -d @1769810400`: two hours before the end of a month's last day but one.
 const START: i64 = 1_769_810_400_000_000;
@@ -615,38 +616,6 @@ fn long_prompts_are_compacted_within_the_memory_that_was_given() {
     assert_sound(&store);
 }
 
-fn program(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    command
-        .current_dir(folder)
-        .args(["--no-config", "--store", "store"])
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.expect("listed");
-        let target = to.join(entry.path().strip_prefix(from).expect("below"));
-        if entry.file_type().is_dir() {
-            fs::create_dir_all(&target).expect("a folder");
-        } else {
-            fs::copy(entry.path(), &target).expect("a copy");
-        }
-    }
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = walkdir::WalkDir::new(folder)
-        .into_iter()
-        .filter_map(Result::ok);
-    entries
-        .filter(|entry| entry.file_type().is_file())
-        .map(|entry| entry.into_path())
-        .collect()
-}
-
 #[test]
 fn a_compaction_killed_at_any_moment_and_run_again_loses_and_doubles_nothing() {
     const MOMENTS: usize = 16;
@@ -660,11 +629,7 @@ fn a_compaction_killed_at_any_moment_and_run_again_loses_and_doubles_nothing() {
     let whole = {
         let folder = TempDir::new().expect("a folder");
         copy(reference.path(), folder.path());
-        let status = program(folder.path(), &arguments)
-            .output()
-            .expect("it starts")
-            .status;
-        assert_eq!(status.code(), Some(0));
+        assert_eq!(run(folder.path(), &arguments).0, 0);
         files(folder.path()).len() - before
     };
     let mut killed = 0;
@@ -672,31 +637,15 @@ fn a_compaction_killed_at_any_moment_and_run_again_loses_and_doubles_nothing() {
         let folder = TempDir::new().expect("a folder");
         copy(reference.path(), folder.path());
         let wanted = before + whole * moment / MOMENTS;
-        let mut child = program(folder.path(), &arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        while files(folder.path()).len() < wanted && child.try_wait().expect("ours").is_none() {
-            std::thread::yield_now();
-        }
-        child.kill().expect("ours");
-        killed += usize::from(child.wait().expect("it ended").code().is_none());
+        killed += usize::from(command::killed(folder.path(), &arguments, wanted));
         let store = Store::open(&folder.path().join("store")).expect("a store");
         assert_eq!(
             runtime.block_on(numbers(&store, SUMS)),
             sums,
             "killed at {moment}"
         );
-        let output = program(folder.path(), &arguments)
-            .output()
-            .expect("it starts");
-        assert_eq!(
-            output.status.code(),
-            Some(0),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let (code, _, told) = run(folder.path(), &arguments);
+        assert_eq!(code, 0, "{told}");
         let store = Store::open(&folder.path().join("store")).expect("a store");
         assert_eq!(
             runtime.block_on(numbers(&store, SUMS)),

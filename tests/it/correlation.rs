@@ -14,6 +14,8 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
+use crate::ask::lines;
+
 const MINUTE: i64 = 60_000_000;
 
 pub(super) type File = (PathBuf, Cow<'static, str>);
@@ -388,15 +390,7 @@ impl TestStore {
             let context = context_of(&self.open()).await.expect("a context");
             let batches = context.sql(sql).await.expect("plans");
             let batches = batches.collect().await.expect("runs");
-            let mut lines = Vec::new();
-            for batch in &batches {
-                for row in 0..batch.num_rows() {
-                    let cells = batch.columns().iter().map(|column| {
-                        arrow::util::display::array_value_to_string(column, row).expect("prints")
-                    });
-                    lines.push(cells.collect::<Vec<_>>().join(" "));
-                }
-            }
+            let mut lines: Vec<String> = batches.iter().flat_map(lines).collect();
             lines.sort_unstable();
             lines
         })

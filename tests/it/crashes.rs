@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use inferwatch::catalog::Tier;
@@ -22,6 +21,8 @@ use inferwatch::schema::{
 use inferwatch::store::faults::Armed;
 use inferwatch::store::{CompactOptions, Store, SweepOptions, WriteOptions};
 use tempfile::TempDir;
+
+use crate::command::program;
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -400,19 +401,8 @@ fn any_operation_on_the_disk_may_be_the_last() {
 fn the_program_itself_may_die_at_any_operation() {
     let logs = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/formats/bedrock");
     let run = |folder: &Path, fault: Option<u64>, arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-        command
-            .current_dir(folder)
-            .args([
-                "--no-config",
-                "--quiet",
-                "--store",
-                "store",
-                "--key-file",
-                "a.key",
-            ])
-            .args(arguments)
-            .stdin(Stdio::null());
+        let mut command = program(folder, &["--quiet", "--key-file", "a.key"]);
+        command.args(arguments);
         if let Some(at) = fault {
             command.env("INFERWATCH_FAULT", at.to_string());
         }

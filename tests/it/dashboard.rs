@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use inferwatch::dashboard::{self, Triage};
 use inferwatch::detect::{Range, RunOptions, context_of, run};
@@ -12,26 +11,15 @@ use inferwatch::store::{Store, WriteOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::command::{bare, ended};
+
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 /// 2026-03-02T10:00:00Z.
 const TEN: i64 = 1_772_445_600 * SECOND;
 
 fn program(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("INFERWATCH_") {
-            command.env_remove(name);
-        }
-    }
-    let command = command.current_dir(folder).arg("--no-config");
-    let output = command
-        .args(arguments)
-        .output()
-        .expect("the program starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    let code = output.status.code().expect("it ends by itself");
-    (code, text(output.stdout), text(output.stderr))
+    ended(bare(folder).arg("--no-config").args(arguments))
 }
 
 /// A call at a minute after ten.

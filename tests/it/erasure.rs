@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
@@ -18,6 +17,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
 use crate::ask::numbers;
+use crate::command::{self, run};
+use crate::folder::{copy, files};
 
 const ALICE: &str = "arn:aws:iam::1:user/alice";
 const BOB: &str = "arn:aws:iam::1:user/bob";
@@ -400,23 +401,6 @@ async fn an_end_user_goes_with_the_text_of_the_calls_and_a_predicate_with_what_i
     }
 }
 
-fn program(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    command
-        .current_dir(folder)
-        .args(["--no-config", "--store", "store"])
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
-}
-
-fn files(folder: &Path) -> usize {
-    let entries = walkdir::WalkDir::new(folder)
-        .into_iter()
-        .filter_map(Result::ok);
-    entries.filter(|entry| entry.file_type().is_file()).count()
-}
-
 #[tokio::test]
 async fn an_erasure_killed_at_any_moment_is_all_or_nothing_and_can_be_run_again() {
     const MOMENTS: usize = 12;
@@ -424,53 +408,21 @@ async fn an_erasure_killed_at_any_moment_is_all_or_nothing_and_can_be_run_again(
     store_in(reference.path(), 2).await;
     let copy = || {
         let folder = TempDir::new().expect("a folder");
-        for entry in walkdir::WalkDir::new(reference.path()) {
-            let entry = entry.expect("listed");
-            let target = folder
-                .path()
-                .join(entry.path().strip_prefix(reference.path()).expect("below"));
-            match entry.file_type().is_dir() {
-                true => fs::create_dir_all(&target).expect("a folder"),
-                false => drop(fs::copy(entry.path(), &target).expect("a copy")),
-            }
-        }
+        copy(reference.path(), folder.path());
         folder
     };
     let arguments = ["erase", "--caller", ALICE, "--grace", "1h"];
     let whole = copy();
-    let before = files(whole.path());
-    assert_eq!(
-        program(whole.path(), &arguments)
-            .output()
-            .expect("it starts")
-            .status
-            .code(),
-        Some(0)
-    );
-    let more = files(whole.path()) - before;
+    let before = files(whole.path()).len();
+    assert_eq!(run(whole.path(), &arguments).0, 0);
+    let more = files(whole.path()).len() - before;
     let mut killed = 0;
     for moment in 0..MOMENTS {
         let folder = copy();
         let wanted = before + more * moment / MOMENTS;
-        let mut child = program(folder.path(), &arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        while files(folder.path()) < wanted && child.try_wait().expect("ours").is_none() {
-            std::thread::yield_now();
-        }
-        child.kill().expect("ours");
-        killed += usize::from(child.wait().expect("it ended").code().is_none());
-        let output = program(folder.path(), &arguments)
-            .output()
-            .expect("it starts");
-        assert_eq!(
-            output.status.code(),
-            Some(0),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        killed += usize::from(command::killed(folder.path(), &arguments, wanted));
+        let (code, _, told) = run(folder.path(), &arguments);
+        assert_eq!(code, 0, "{told}");
         let store = Store::open(&folder.path().join("store")).expect("a store");
         assert_eq!(
             numbers(&store, COUNTS).await,
@@ -497,19 +449,10 @@ async fn an_erasure_killed_at_any_moment_is_all_or_nothing_and_can_be_run_again(
 async fn the_receipt_on_the_command_line_is_honest() {
     let folder = TempDir::new().expect("a folder");
     store_in(folder.path(), 2).await;
-    let run = |arguments: &[&str]| {
-        let output = program(folder.path(), arguments)
-            .output()
-            .expect("it starts");
-        (
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-            output.status.code(),
-        )
-    };
-    let (_, told, code) = run(&["erase"]);
-    assert_eq!((code, told.contains("--caller")), (Some(2), true), "{told}");
-    let (_, told, code) = run(&[
+    let run = |arguments: &[&str]| run(folder.path(), arguments);
+    let (code, _, told) = run(&["erase"]);
+    assert_eq!((code, told.contains("--caller")), (2, true), "{told}");
+    let (code, _, told) = run(&[
         "erase",
         "--caller",
         ALICE,
@@ -518,12 +461,12 @@ async fn the_receipt_on_the_command_line_is_honest() {
     ]);
     assert_eq!(
         (code, told.contains("cannot be kept in the store")),
-        (Some(2), true),
+        (2, true),
         "{told}"
     );
-    let (out, _, code) = run(&["erase", "--caller", "nobody", "--format", "table"]);
-    assert_eq!((code, out.as_str()), (Some(0), "nothing to erase\n"));
-    let (out, told, code) = run(&[
+    let (code, out, _) = run(&["erase", "--caller", "nobody", "--format", "table"]);
+    assert_eq!((code, out.as_str()), (0, "nothing to erase\n"));
+    let (code, out, told) = run(&[
         "erase",
         "--caller",
         ALICE,
@@ -532,7 +475,7 @@ async fn the_receipt_on_the_command_line_is_honest() {
         "--format",
         "table",
     ]);
-    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(code, 0, "{told}");
     assert!(
         out.contains("Copies for queries that read them stay until"),
         "{out}"
@@ -541,17 +484,17 @@ async fn the_receipt_on_the_command_line_is_honest() {
         serde_json::from_slice(&fs::read(folder.path().join("receipt.json")).expect("there"))
             .expect("a receipt");
     assert_eq!(receipt.subject, ALICE);
-    let (out, _, code) = run(&["erase", "verify", "receipt.json", "--format", "table"]);
-    assert_eq!(code, Some(1));
+    let (code, out, _) = run(&["erase", "verify", "receipt.json", "--format", "table"]);
+    assert_eq!(code, 1);
     assert!(out.contains("copies stay until"), "{out}");
     // It is not written over.
-    let (_, _, code) = run(&["erase", "--caller", BOB, "--receipt", "receipt.json"]);
-    assert_eq!(code, Some(2));
+    let (code, _, _) = run(&["erase", "--caller", BOB, "--receipt", "receipt.json"]);
+    assert_eq!(code, 2);
     let later = chrono::DateTime::from_timestamp_micros(receipt.last_copy_until)
         .expect("a time")
         .to_rfc3339();
-    assert_eq!(run(&["compact", "--at", &later]).2, Some(0));
-    let (out, _, code) = run(&["erase", "verify", "receipt.json", "--format", "table"]);
-    assert_eq!(code, Some(0), "{out}");
+    assert_eq!(run(&["compact", "--at", &later]).0, 0);
+    let (code, out, _) = run(&["erase", "verify", "receipt.json", "--format", "table"]);
+    assert_eq!(code, 0, "{out}");
     assert!(out.contains("nothing is left"), "{out}");
 }

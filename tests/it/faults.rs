@@ -1,13 +1,15 @@
 //! A damaged disk, a full one, a wrong clock: what is said, and what is done about it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
 use arrow::array::RecordBatch;
 use inferwatch::schema::{Call, CallBuilder, Micros, Table};
 use inferwatch::store::{Fault, Store, WriteOptions};
 use tempfile::TempDir;
+
+use crate::command::run;
 
 /// 2026-03-02T10:00:00Z, from `date -u -d @1772445600`.
 const TEN: i64 = 1_772_445_600_000_000;
@@ -50,21 +52,6 @@ fn file_of(store: &Store, rows: i64) -> PathBuf {
     store.root().join("calls").join(file.path())
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> (String, String, Option<i32>) {
-    let output = Command::new(env!("CARGO_BIN_EXE_inferwatch"))
-        .current_dir(folder)
-        .args(["--no-config", "--store", "store"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("it starts");
-    (
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-        output.status.code(),
-    )
-}
-
 #[test]
 fn files_that_are_gone_or_cut_are_found_and_taken_out_when_asked() {
     let folder = TempDir::new().expect("a folder");
@@ -83,21 +70,21 @@ fn files_that_are_gone_or_cut_are_found_and_taken_out_when_asked() {
     assert_eq!(faults, [Fault::Missing, Fault::Damaged]);
     // It says what it would do, and does nothing.
     let before = fs::read(&cut).expect("read");
-    let (out, _, code) = run(folder.path(), &["store", "repair", "--format", "table"]);
-    assert_eq!(code, Some(1));
+    let (code, out, _) = run(folder.path(), &["store", "repair", "--format", "table"]);
+    assert_eq!(code, 1);
     assert!(out.contains("loses 3 rows"), "{out}");
     assert_eq!(fs::read(&cut).expect("read"), before);
     assert_eq!(store.snapshot(Table::Calls).expect("a snapshot").rows(), 7);
     // Compaction leaves the damaged hour alone, says so, and does the others.
-    let (_, told, code) = run(folder.path(), &["compact", "--at", "2026-03-10"]);
-    assert_eq!(code, Some(1));
+    let (code, _, told) = run(folder.path(), &["compact", "--at", "2026-03-10"]);
+    assert_eq!(code, 1);
     assert!(told.contains("not compacted"), "{told}");
 
-    let (out, told, code) = run(
+    let (code, out, told) = run(
         folder.path(),
         &["store", "repair", "--apply", "--format", "table"],
     );
-    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(code, 0, "{told}");
     assert!(out.contains("3 rows are lost"), "{out}");
     let store = Store::open(store.root()).expect("a store");
     assert_eq!(store.snapshot(Table::Calls).expect("a snapshot").rows(), 4);
@@ -106,13 +93,13 @@ fn files_that_are_gone_or_cut_are_found_and_taken_out_when_asked() {
         .expect("there")
         .count();
     assert_eq!(aside, 1, "what is damaged is kept");
-    let (out, _, code) = run(
+    let (code, out, _) = run(
         folder.path(),
         &["sql", "--format", "csv", "SELECT count(*) AS n FROM calls"],
     );
-    assert_eq!((out.as_str(), code), ("n\n4\n", Some(0)));
-    let (_, _, code) = run(folder.path(), &["store", "repair"]);
-    assert_eq!(code, Some(0));
+    assert_eq!((out.as_str(), code), ("n\n4\n", 0));
+    let (code, _, _) = run(folder.path(), &["store", "repair"]);
+    assert_eq!(code, 0);
 }
 
 #[test]
@@ -137,8 +124,8 @@ fn a_commit_that_cannot_be_completed_is_given_up_when_asked() {
             .collect::<Vec<_>>(),
         [Fault::Pending]
     );
-    let (_, told, code) = run(folder.path(), &["store", "repair", "--apply"]);
-    assert_eq!(code, Some(0), "{told}");
+    let (code, _, told) = run(folder.path(), &["store", "repair", "--apply"]);
+    assert_eq!(code, 0, "{told}");
     store.writer(WriteOptions::default()).expect("a writer");
     assert_eq!(store.snapshot(Table::Calls).expect("a snapshot").rows(), 7);
 }
@@ -153,11 +140,11 @@ fn a_gap_in_the_log_is_not_papered_over() {
             .join(format!("calls/_delta_log/{:020}.json", 2)),
     )
     .expect("gone");
-    let (out, _, code) = run(
+    let (code, out, _) = run(
         folder.path(),
         &["store", "repair", "--apply", "--format", "table"],
     );
-    assert_eq!(code, Some(1));
+    assert_eq!(code, 1);
     assert!(out.contains("restore `_delta_log`"), "{out}");
     assert!(out.contains("nothing was done"), "{out}");
 }
@@ -188,8 +175,8 @@ fn a_full_disk_loses_nothing_and_says_what_to_do() {
     );
     assert_eq!(now.verify(true).expect("it can be verified").problems, []);
     // With room again it goes on, and removes what was left.
-    let (_, told, code) = run(folder.path(), &["compact", "--at", "2026-03-10"]);
-    assert_eq!(code, Some(0), "{told}");
+    let (code, _, told) = run(folder.path(), &["compact", "--at", "2026-03-10"]);
+    assert_eq!(code, 0, "{told}");
     assert_eq!(now.snapshot(Table::Calls).expect("a snapshot").len(), 1);
 }
 
@@ -214,13 +201,13 @@ fn a_clock_that_has_jumped_expires_nothing() {
         fs::write(&path, lines.collect::<String>()).expect("written");
     }
     fs::remove_dir_all(store.root().join("calls/_inferwatch")).ok();
-    let (_, told, code) = run(folder.path(), &["retention", "apply"]);
-    assert_eq!(code, Some(2), "{told}");
+    let (code, _, told) = run(folder.path(), &["retention", "apply"]);
+    assert_eq!(code, 2, "{told}");
     assert!(
         told.contains("is the clock right?") && told.contains("--at"),
         "{told}"
     );
-    let (_, told, code) = run(
+    let (code, _, told) = run(
         folder.path(),
         &[
             "retention",
@@ -231,5 +218,5 @@ fn a_clock_that_has_jumped_expires_nothing() {
             "2027-01-01",
         ],
     );
-    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(code, 0, "{told}");
 }

@@ -2,22 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::command::{bare, ended};
+
 fn program(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_inferwatch"))
-        .current_dir(folder)
-        .args(arguments)
-        .arg("--no-config")
-        .output()
-        .expect("the program starts");
-    (
-        output.status.code().expect("it ends by itself"),
-        String::from_utf8(output.stdout).expect("text"),
-        String::from_utf8(output.stderr).expect("text"),
-    )
+    ended(bare(folder).args(arguments).arg("--no-config"))
 }
 
 #[test]

@@ -10,6 +10,8 @@ use inferwatch::schema::Table;
 use inferwatch::store::Store;
 use tempfile::TempDir;
 
+use crate::command::{bare, ended};
+
 /// Long enough for a busy machine; nothing waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -17,25 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const RULES: &str =
     "token-burn,guardrail-blocks,large-outputs,cost-spike,security-control-tampering";
 
-fn program(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    command.current_dir(folder).arg("--no-config");
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("INFERWATCH_") {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
 fn done(folder: &Path, arguments: &[&str]) -> String {
-    let output = program(folder).args(arguments).output().expect("it starts");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        matches!(output.status.code(), Some(0 | 1)),
-        "{arguments:?}: {told}"
-    );
-    String::from_utf8(output.stdout).expect("text")
+    let (code, out, told) = ended(bare(folder).arg("--no-config").args(arguments));
+    assert!(matches!(code, 0 | 1), "{arguments:?}: {told}");
+    out
 }
 
 /// A scheduler on the folder's store, which follows its landing folder.
@@ -43,10 +30,9 @@ struct Running(Option<Child>);
 
 impl Running {
     fn start(folder: &Path) -> Running {
-        let child = program(folder)
-            .args([
-                "--store", "live", "run", "--follow", "landing", "--tick", "20ms",
-            ])
+        let child = bare(folder)
+            .args(["--no-config", "--store", "live"])
+            .args(["run", "--follow", "landing", "--tick", "20ms"])
             .args(["--rule", RULES, "--threads", "1"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -188,16 +174,22 @@ fn findings(folder: &Path, store: &str) -> String {
     done(folder, &["--store", store, "sql", FINDINGS])
 }
 
+/// Logs, what is found in them when all of them are there, and how many calls they hold.
+fn whole(folder: &Path) -> (Vec<(PathBuf, PathBuf)>, String, i64) {
+    let logs = logs(folder);
+    done(folder, &["--store", "whole", "ingest", "--quiet", "logs"]);
+    let wanted = findings(folder, "whole");
+    let all = Store::open(&folder.join("whole")).expect("a store");
+    let all = all.snapshot(Table::Calls).expect("a table").rows();
+    (logs, wanted, all)
+}
+
 #[test]
 fn what_lands_while_it_runs_is_found_as_if_it_had_been_there() {
     let folder = TempDir::new().expect("a folder");
     let folder = folder.path();
-    let logs = logs(folder);
-    done(folder, &["--store", "whole", "ingest", "--quiet", "logs"]);
-    let wanted = findings(folder, "whole");
+    let (logs, wanted, all) = whole(folder);
     assert!(wanted.lines().count() > 2, "{wanted}");
-    let all = Store::open(&folder.join("whole")).expect("a store");
-    let all = all.snapshot(Table::Calls).expect("a table").rows();
 
     let running = Running::start(folder);
     wait_until("it says that it runs", || noted(folder, "last_tick") > 0);
@@ -223,11 +215,7 @@ fn what_lands_while_it_runs_is_found_as_if_it_had_been_there() {
 fn killed_at_any_moment_it_misses_nothing_and_does_nothing_twice() {
     let folder = TempDir::new().expect("a folder");
     let folder = folder.path();
-    let logs = logs(folder);
-    done(folder, &["--store", "whole", "ingest", "--quiet", "logs"]);
-    let wanted = findings(folder, "whole");
-    let all = Store::open(&folder.join("whole")).expect("a store");
-    let all = all.snapshot(Table::Calls).expect("a table").rows();
+    let (logs, wanted, all) = whole(folder);
 
     let pieces: Vec<_> = logs.chunks(logs.len().div_ceil(4)).collect();
     for (kill, piece) in pieces.iter().enumerate() {
@@ -258,11 +246,7 @@ fn killed_at_any_moment_it_misses_nothing_and_does_nothing_twice() {
 fn two_schedulers_on_one_store_do_each_thing_once() {
     let folder = TempDir::new().expect("a folder");
     let folder = folder.path();
-    let logs = logs(folder);
-    done(folder, &["--store", "whole", "ingest", "--quiet", "logs"]);
-    let wanted = findings(folder, "whole");
-    let all = Store::open(&folder.join("whole")).expect("a store");
-    let all = all.snapshot(Table::Calls).expect("a table").rows();
+    let (logs, wanted, all) = whole(folder);
     let both = [Running::start(folder), Running::start(folder)];
     for (from, to) in &logs {
         land(from, to);

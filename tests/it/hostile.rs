@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,22 +12,14 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
+use crate::command::program;
+
 /// What a run may take, of which half is the program itself in a debug build with two blocks for each of two threads.
 /// Every file here that is about memory unpacks to more.
 const MEMORY: u64 = 576 << 20;
 const UNPACKED: usize = 640 << 20;
 
 const TOO_LARGE: &str = "value is larger than 32 MiB";
-
-fn program(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    command
-        .current_dir(folder)
-        .args(["--no-config", "--store", "store"])
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
-}
 
 fn query(folder: &Path, sql: &str) -> String {
     let output = program(folder, &["sql", "--format", "csv", sql])

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,32 +13,15 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
+use crate::ask::lines;
+use crate::command::{bare, program, run};
+use crate::folder::entries;
+
 /// Stands in every prompt that a test writes, and must be in no store that keeps no text.
 const MARKER: &str = "xyzzyquokka";
 
-fn program(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    command
-        .current_dir(folder)
-        .args(["--no-config", "--store", "store"])
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> (String, String, i32) {
-    let output = program(folder, arguments)
-        .output()
-        .expect("the program starts");
-    (
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-        output.status.code().unwrap_or(-1),
-    )
-}
-
 fn query(folder: &Path, sql: &str) -> String {
-    let (out, error, code) = run(folder, &["sql", "--format", "csv", sql]);
+    let (code, out, error) = run(folder, &["sql", "--format", "csv", sql]);
     assert_eq!(code, 0, "{error}");
     out
 }
@@ -81,11 +64,11 @@ fn the_same_content_under_any_name_changes_nothing() {
     let folder = folder.path();
     logs(folder, 2, 40);
     let ingest = ["ingest", "--content", "redacted", "logs"];
-    assert_eq!(run(folder, &ingest).2, 0);
+    assert_eq!(run(folder, &ingest).0, 0);
     let once = sums(folder);
     assert!(once.contains("calls,80,80,"), "{once}");
     fs::copy(folder.join("logs/0.jsonl"), folder.join("logs/copy.jsonl")).unwrap();
-    let (_, told, code) = run(folder, &ingest);
+    let (code, _, told) = run(folder, &ingest);
     assert_eq!(code, 0);
     assert!(
         told.contains("3  files whose content the store has already"),
@@ -102,11 +85,11 @@ fn a_growing_file_is_read_on_from_where_it_ended() {
     let log = folder.join("live.jsonl");
     let cut = whole.len() / 2;
     fs::write(&log, &whole[..cut]).unwrap();
-    let (_, told, code) = run(folder, &["ingest", "live.jsonl"]);
+    let (code, _, told) = run(folder, &["ingest", "live.jsonl"]);
     assert_eq!(code, 0);
     assert!(told.contains("pending"), "{told}");
     fs::write(&log, &whole).unwrap();
-    assert_eq!(run(folder, &["ingest", "live.jsonl"]).2, 0);
+    assert_eq!(run(folder, &["ingest", "live.jsonl"]).0, 0);
     let count = "SELECT count(*) AS n, count(DISTINCT request_id) AS ids FROM calls";
     assert_eq!(query(folder, count), "n,ids\n30,30\n");
 }
@@ -116,9 +99,9 @@ fn text_can_be_added_later_without_a_second_row_of_metadata() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
     logs(folder, 1, 10);
-    assert_eq!(run(folder, &["ingest", "logs"]).2, 0);
+    assert_eq!(run(folder, &["ingest", "logs"]).0, 0);
     assert_eq!(
-        run(folder, &["ingest", "--content", "redacted", "logs"]).2,
+        run(folder, &["ingest", "--content", "redacted", "logs"]).0,
         0
     );
     let counts =
@@ -141,7 +124,7 @@ fn a_run_killed_at_any_moment_and_run_again_is_as_if_run_once() {
     let ingest = ["ingest", "--content", "redacted", "logs"];
     let reference = TempDir::new().unwrap();
     input(reference.path());
-    let (_, told, code) = run(reference.path(), &ingest);
+    let (code, _, told) = run(reference.path(), &ingest);
     assert_eq!(code, 0, "the clean run said: {told}");
     let once = records(reference.path());
     let counts = |table: Table| once.iter().filter(|(of, _)| *of == table).count();
@@ -173,7 +156,7 @@ fn a_run_killed_at_any_moment_and_run_again_is_as_if_run_once() {
                     let what = format!(
                         "killed when {wanted} files and folders were asked for, and {found} of {whole} there"
                     );
-                    let (_, told, code) = run(killed.path(), &ingest);
+                    let (code, _, told) = run(killed.path(), &ingest);
                     assert_eq!(code, 0, "{what}; run again, it said: {told}");
                     let differ = difference(&once, &records(killed.path()));
                     assert!(differ.is_empty(), "{what}; run again: {told}\n{differ:#?}");
@@ -227,12 +210,6 @@ fn killed_with(folder: &Path, arguments: &[&str], wanted: usize) -> Option<usize
     status.code().is_none().then(|| entries(folder))
 }
 
-/// How many files and folders a store has. They come and go while they are counted.
-fn entries(folder: &Path) -> usize {
-    let store = walkdir::WalkDir::new(folder.join("store"));
-    store.into_iter().filter_map(Result::ok).count()
-}
-
 /// What was read from the logs, record by record, as the files of the store have it. Ids are left out: their key is the
 /// store's own.
 fn records(folder: &Path) -> Vec<(Table, String)> {
@@ -256,12 +233,7 @@ fn records(folder: &Path) -> Vec<(Table, String)> {
             let wanted = ProjectionMask::columns(file.parquet_schema(), columns);
             for batch in file.with_projection(wanted).build().expect("it is read") {
                 let batch = batch.expect("rows");
-                for row in 0..batch.num_rows() {
-                    let cells = batch.columns().iter().map(|column| {
-                        arrow::util::display::array_value_to_string(column, row).expect("prints")
-                    });
-                    records.push((table, cells.collect::<Vec<_>>().join(" ")));
-                }
+                records.extend(lines(&batch).into_iter().map(|line| (table, line)));
             }
         }
     }
@@ -274,7 +246,7 @@ fn no_byte_of_a_prompt_is_in_a_store_that_keeps_no_text() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
     logs(folder, 1, 20);
-    assert_eq!(run(folder, &["ingest", "logs"]).2, 0);
+    assert_eq!(run(folder, &["ingest", "logs"]).0, 0);
     for entry in walkdir::WalkDir::new(folder.join("store")) {
         let entry = entry.unwrap();
         if entry.file_type().is_file() {
@@ -307,7 +279,7 @@ fn kept_text_is_in_the_text_column_of_content_and_nowhere_else() {
         let folder = TempDir::new().unwrap();
         let folder = folder.path();
         logs(folder, 1, 20);
-        assert_eq!(run(folder, &["ingest", "--content", mode, "logs"]).2, 0);
+        assert_eq!(run(folder, &["ingest", "--content", mode, "logs"]).0, 0);
         let kept = query(
             folder,
             "SELECT count(*) AS parts FROM content WHERE text LIKE '%xyzzyquokka%'",
@@ -371,7 +343,7 @@ fn redacted_text_holds_no_address() {
     let folder = folder.path();
     logs(folder, 1, 5);
     assert_eq!(
-        run(folder, &["ingest", "--content", "redacted", "logs"]).2,
+        run(folder, &["ingest", "--content", "redacted", "logs"]).0,
         0
     );
     let text = query(
@@ -393,12 +365,12 @@ fn a_damaged_archive_is_told_and_what_came_before_is_kept() {
     encoder.write_all(text.as_bytes()).unwrap();
     let whole = encoder.finish().unwrap();
     fs::write(folder.join("cut.json.gz"), &whole[..whole.len() / 2]).unwrap();
-    let (_, told, code) = run(folder, &["ingest", "cut.json.gz"]);
+    let (code, _, told) = run(folder, &["ingest", "cut.json.gz"]);
     assert_eq!(code, 1, "{told}");
     assert!(told.contains("failed      `cut.json.gz`"), "{told}");
     // Delivered again whole, it is read on.
     fs::write(folder.join("cut.json.gz"), &whole).unwrap();
-    assert_eq!(run(folder, &["ingest", "cut.json.gz"]).2, 0);
+    assert_eq!(run(folder, &["ingest", "cut.json.gz"]).0, 0);
     let count = "SELECT count(*) AS n, count(DISTINCT request_id) AS ids FROM calls";
     assert_eq!(query(folder, count), "n,ids\n3000,3000\n");
 }
@@ -418,12 +390,12 @@ fn a_damaged_archive_of_a_table_gives_no_row_twice() {
     let whole = encoder.finish().unwrap();
     fs::write(folder.join("cut.csv.gz"), &whole[..whole.len() / 4 * 3]).unwrap();
     fs::write(folder.join("other.jsonl"), line(1)).unwrap();
-    let (_, told, code) = run(folder, &["ingest", "cut.csv.gz", "other.jsonl"]);
+    let (code, _, told) = run(folder, &["ingest", "cut.csv.gz", "other.jsonl"]);
     assert_eq!(code, 1, "{told}");
     let kept = "SELECT count(*) > 10000 AND count(*) < 99999 AS kept FROM calls WHERE source_file = 'cut.csv.gz'";
     assert_eq!(query(folder, kept), "kept\ntrue\n");
     fs::write(folder.join("cut.csv.gz"), &whole).unwrap();
-    assert_eq!(run(folder, &["ingest", "cut.csv.gz"]).2, 0);
+    assert_eq!(run(folder, &["ingest", "cut.csv.gz"]).0, 0);
     let count = "SELECT count(*) AS n, count(DISTINCT request_id) AS ids FROM calls WHERE source_file = 'cut.csv.gz'";
     assert_eq!(query(folder, count), "n,ids\n100000,100000\n");
 }
@@ -463,14 +435,14 @@ fn a_call_without_a_reported_cost_is_priced_from_the_list() {
     .unwrap();
     let ask =
         "SELECT request_id, round(cost_usd, 9) AS cost, cost_source FROM calls ORDER BY request_id";
-    assert_eq!(run(folder, &["ingest", "calls.jsonl"]).2, 0);
+    assert_eq!(run(folder, &["ingest", "calls.jsonl"]).0, 0);
     // 1000 x 2.50 + 100 x 10 millionths.
     assert_eq!(
         query(folder, ask),
         "request_id,cost,cost_source\ndeployed,,\nlisted,0.0035,list\nreported,0.5,reported\nunlisted,,\n"
     );
     fs::remove_dir_all(folder.join("store")).unwrap();
-    let (_, told, code) = run(
+    let (code, _, told) = run(
         folder,
         &["ingest", "--prices", "prices.toml", "calls.jsonl"],
     );
@@ -481,7 +453,7 @@ fn a_call_without_a_reported_cost_is_priced_from_the_list() {
         "request_id,cost,cost_source\ndeployed,,\nlisted,0.002,list\nreported,0.5,reported\nunlisted,0.002,list\n"
     );
     fs::write(folder.join("wrong.toml"), "[[price]]\nmodel = 'x'\n").unwrap();
-    let (_, told, code) = run(folder, &["ingest", "--prices", "wrong.toml", "calls.jsonl"]);
+    let (code, _, told) = run(folder, &["ingest", "--prices", "wrong.toml", "calls.jsonl"]);
     assert_eq!(code, 2);
     assert!(
         told.contains("wrong.toml:2: unknown field `model`"),
@@ -495,7 +467,7 @@ fn a_mapping_reads_a_log_of_ones_own_and_explains_itself() {
     let folder = folder.path();
     fs::write(folder.join("own.jsonl"), fixture("generic/mapped.jsonl")).unwrap();
     fs::write(folder.join("mapping.toml"), fixture("generic/mapping.toml")).unwrap();
-    let (out, told, code) = run(
+    let (code, out, told) = run(
         folder,
         &[
             "ingest",
@@ -517,10 +489,8 @@ fn a_mapping_reads_a_log_of_ones_own_and_explains_itself() {
         "[ingest]\nmapping = 'mapping.toml'\n",
     )
     .unwrap();
-    let mut configured = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-    configured
-        .current_dir(folder)
-        .args(["--store", "store", "ingest", "own.jsonl"]);
+    let mut configured = bare(folder);
+    configured.args(["--store", "store", "ingest", "own.jsonl"]);
     assert!(configured.output().unwrap().status.success());
     // 56 x 0.15 + 64 x 0.075 + 30 x 0.60 = 31.2 millionths of a dollar, and 5 x 0.15.
     assert_eq!(
@@ -531,7 +501,7 @@ fn a_mapping_reads_a_log_of_ones_own_and_explains_itself() {
         "request_id,caller,model,duration_ms,outcome,provider,nanodollars,length\na-1,dana,gpt-4o-mini,1250.0,success,openai,31200.0,43\n,k-7,gpt-4o-mini,300.0,blocked,openai,750.0,\n"
     );
     fs::write(folder.join("wrong.toml"), "calller = 'a'\n").unwrap();
-    let (_, told, code) = run(folder, &["ingest", "--mapping", "wrong.toml", "own.jsonl"]);
+    let (code, _, told) = run(folder, &["ingest", "--mapping", "wrong.toml", "own.jsonl"]);
     assert_eq!(code, 2);
     assert!(
         told.contains("wrong.toml:1: no column is called `calller`")
@@ -545,7 +515,7 @@ fn an_access_log_gives_the_calls_of_models_and_counts_the_rest() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
     fs::write(folder.join("access.log"), fixture("access_log/lines.txt")).unwrap();
-    let (_, told, code) = run(folder, &["ingest", "access.log"]);
+    let (code, _, told) = run(folder, &["ingest", "access.log"]);
     assert_eq!(code, 0, "{told}");
     for (count, what) in [
         (8, "calls"),
@@ -585,7 +555,7 @@ fn the_same_observations_as_lines_csv_and_parquet_are_the_same_rows() {
     fs::write(folder.join("o.jsonl"), lines).unwrap();
     // Our own reader of JSON and writers of CSV and Parquet make the other two.
     for name in ["o.csv", "o.parquet"] {
-        let (_, told, code) = run(
+        let (code, _, told) = run(
             folder,
             &["sql", "SELECT * FROM 'o.jsonl'", "--output", name],
         );
@@ -594,15 +564,15 @@ fn the_same_observations_as_lines_csv_and_parquet_are_the_same_rows() {
     let ask = "SELECT event_id, record_role, model, input_tokens, output_tokens, duration_ms, input_text_length, output_text_length FROM calls ORDER BY event_id";
     let expected = "event_id,record_role,model,input_tokens,output_tokens,duration_ms,input_text_length,output_text_length\no1,primary,gpt-4o,10,5,1250.0,21,11\no2,supplement,,,,1250.0,,\n";
     for name in ["o.jsonl", "o.csv", "o.parquet"] {
-        let (_, told, code) = run(folder, &["ingest", "--content", "raw", name]);
+        let (code, _, told) = run(folder, &["ingest", "--content", "raw", name]);
         assert_eq!(code, 0, "{told}");
         assert_eq!(query(folder, ask), expected, "{name}");
-        let (_, told, _) = run(folder, &["ingest", name]);
+        let (_, _, told) = run(folder, &["ingest", name]);
         assert!(
             told.contains("files whose content the store has already"),
             "{told}"
         );
-        let (out, told, code) = run(folder, &["ingest", "--explain", name]);
+        let (code, out, told) = run(folder, &["ingest", "--explain", name]);
         assert_eq!(code, 0, "{told}");
         assert!(out.contains("record 1: langfuse"), "{out}");
         fs::remove_dir_all(folder.join("store")).unwrap();
@@ -618,7 +588,7 @@ fn the_same_observations_as_lines_csv_and_parquet_are_the_same_rows() {
     assert!(child.wait_with_output().unwrap().status.success());
     assert_eq!(query(folder, ask), expected);
     fs::write(folder.join("cut.parquet"), &bytes[..bytes.len() / 2]).unwrap();
-    let (_, told, code) = run(folder, &["ingest", "cut.parquet"]);
+    let (code, _, told) = run(folder, &["ingest", "cut.parquet"]);
     assert_eq!(code, 1, "{told}");
     assert!(told.contains("`cut.parquet`: "), "{told}");
 }
@@ -640,7 +610,7 @@ fn a_call_of_gateway_and_service_is_one_call() {
     fs::write(folder.join("service.json"), service).unwrap();
     fs::write(folder.join("gateway.json"), gateways).unwrap();
     assert_eq!(
-        run(folder, &["ingest", "gateway.json", "service.json"]).2,
+        run(folder, &["ingest", "gateway.json", "service.json"]).0,
         0
     );
     let count = "SELECT count(*) AS n, sum(input_tokens) AS tokens, sum(cache_read_input_tokens) AS cached, sum(input_tokens_uncached) AS uncached, round(sum(cost_usd), 9) AS cost FROM";
@@ -675,7 +645,7 @@ fn a_filter_that_only_the_gateway_saw_blocked_the_call() {
         r#"{"time":"2026-03-02T09:40:00.5000000Z","resourceId":"/SUBSCRIPTIONS/S/RESOURCEGROUPS/R/PROVIDERS/MICROSOFT.APIMANAGEMENT/SERVICE/G","category":"GatewayLogs","operationName":"Microsoft.ApiManagement/GatewayLogs","correlationId":"c-1","isRequestSuccess":false,"properties":{"method":"POST","url":"https://g.example.com/openai/deployments/prod/chat/completions?api-version=1","responseCode":400,"responseBody":"{\"error\":{\"code\":\"content_filter\",\"message\":\"filtered\"}}"}}"#,
     ];
     fs::write(folder.join("azure.json"), lines.join("\n")).unwrap();
-    assert_eq!(run(folder, &["ingest", "azure.json"]).2, 0);
+    assert_eq!(run(folder, &["ingest", "azure.json"]).0, 0);
     assert_eq!(
         query(
             folder,
@@ -731,7 +701,7 @@ fn frames_with_a_length_are_read_as_json_or_protobuf_packed_or_not() {
         .flat_map(|frame| [&(frame.len() as u32).to_be_bytes()[..], frame].concat())
         .collect();
     fs::write(folder.join("traces.bin"), bytes).unwrap();
-    let (_, told, code) = run(folder, &["ingest", "traces.bin"]);
+    let (code, _, told) = run(folder, &["ingest", "traces.bin"]);
     assert_eq!(code, 0, "{told}");
     assert_eq!(
         query(

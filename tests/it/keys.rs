@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use arrow::util::pretty::pretty_format_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::command::{bare, program};
 
 /// Stands in every prompt and answer of these tests.
 const MARKER: &str = "xyzzyquokka";
@@ -49,13 +51,7 @@ impl Bench {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-        command
-            .current_dir(self.path())
-            .args(["--no-config", "--store", "store"])
-            .args(arguments)
-            .stdin(Stdio::null());
-        command
+        program(self.path(), arguments)
     }
 
     /// Runs without a key.
@@ -370,9 +366,8 @@ fn a_key_comes_from_the_environment_or_a_command_as_well() {
     assert_eq!(ran(command).expect(0).out, "n,texts\n12,7\n");
     // From the config file, relative to it.
     fs::write(bench.path().join("c.toml"), "key-file = \"a.key\"\n").expect("written");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
+    let mut command = bare(bench.path());
     command
-        .current_dir(bench.path())
         .args(["--config", "c.toml", "--store", "store"])
         .args(sql);
     assert_eq!(ran(command).expect(0).out, "n,texts\n12,7\n");

@@ -1,7 +1,6 @@
 //! Retention: what goes, what stays, and that a plan is what is done.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -16,6 +15,7 @@ use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
 use crate::ask::numbers;
+use crate::command::run;
 
 /// 2028-02-28T00:00:00Z, from `date -u -d @1835308800`: two days before March, as the year has a leap day.
 const START: i64 = 1_835_308_800_000_000;
@@ -465,36 +465,21 @@ async fn a_plan_that_would_be_another_by_now_is_refused() {
     assert!(error.hint().is_some());
     assert_eq!(times(&store).await, [START]);
 
-    let run = |arguments: &[&str]| program(folder.path(), arguments);
+    let run = |arguments: &[&str]| run(folder.path(), arguments);
     let only = ["--tier", "calls-expire", "--format", "json"];
-    let (plan, _, code) = run(&[&["retention", "plan", "--at", "2028-12-01"], &only[..]].concat());
+    let (code, plan, _) = run(&[&["retention", "plan", "--at", "2028-12-01"], &only[..]].concat());
     assert_eq!(code, 1);
     std::fs::write(folder.path().join("plan.json"), &plan).expect("written");
     commit(&store, Table::Calls, calls(&[(START + 5, "a", 2)]), "2");
     let apply = [&["retention", "apply", "--plan", "plan.json"], &only[..]].concat();
-    let (_, told, code) = run(&apply);
+    let (code, _, told) = run(&apply);
     assert_eq!(code, 1, "{told}");
     assert!(told.contains("another now"), "{told}");
     assert_eq!(numbers(&store, "SELECT count(*) FROM calls").await, [2]);
-    let (plan, _, _) = run(&[&["retention", "plan", "--at", "2028-12-01"], &only[..]].concat());
+    let (_, plan, _) = run(&[&["retention", "plan", "--at", "2028-12-01"], &only[..]].concat());
     std::fs::write(folder.path().join("plan.json"), &plan).expect("written");
-    let (out, told, code) = run(&apply);
+    let (code, out, told) = run(&apply);
     assert_eq!(code, 0, "{told}");
     assert!(out.contains("\"rows\": 2"), "{out}");
     assert_eq!(numbers(&store, "SELECT count(*) FROM calls").await, [0]);
-}
-
-fn program(folder: &Path, arguments: &[&str]) -> (String, String, i32) {
-    let output = Command::new(env!("CARGO_BIN_EXE_inferwatch"))
-        .current_dir(folder)
-        .args(["--no-config", "--store", "store"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("it starts");
-    (
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-        output.status.code().unwrap_or(-1),
-    )
 }

@@ -1,6 +1,5 @@
 //! Runs of the program itself on one store: two at once, and killed at any moment.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -9,24 +8,18 @@ use inferwatch::schema::{Call, CallBuilder, Micros, Table};
 use inferwatch::store::{Store, WriteOptions};
 use tempfile::TempDir;
 
+use crate::ask::lines;
+use crate::command::program;
+use crate::folder::{copy, entries};
+
 const MINUTE: i64 = 60_000_000;
 /// How often a run is killed, each time further on.
 const MOMENTS: usize = 5;
 
 fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
+    let mut command = program(folder, &["run", "--once", "--complete"]);
     command
-        .current_dir(folder)
-        .args([
-            "--no-config",
-            "--store",
-            "store",
-            "run",
-            "--once",
-            "--complete",
-        ])
         .args(["--rule", "token-burn,guardrail-blocks"])
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     command
@@ -74,27 +67,20 @@ fn commit(folder: &Path, part: usize) {
 fn kept(folder: &Path) -> Vec<String> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let store = Store::open(&folder.join("store")).expect("a store");
-    let mut lines: Vec<String> = runtime.block_on(async {
+    let mut rows: Vec<String> = runtime.block_on(async {
         let context = context_of(&store).await.expect("a context");
-        let mut lines = Vec::new();
+        let mut found = Vec::new();
         for sql in [
             "SELECT rule_id, window_end, revision, state, returned FROM evaluations",
             "SELECT rule_id, finding_id, revision, event, status, windows, event_count, evidence FROM findings",
         ] {
             let batches = context.sql(sql).await.expect("plans").collect().await.expect("runs");
-            for batch in &batches {
-                for row in 0..batch.num_rows() {
-                    let cells = batch.columns().iter().map(|column| {
-                        arrow::util::display::array_value_to_string(column, row).expect("prints")
-                    });
-                    lines.push(cells.collect::<Vec<_>>().join(" "));
-                }
-            }
+            found.extend(batches.iter().flat_map(lines));
         }
-        lines
+        found
     });
-    lines.sort_unstable();
-    lines
+    rows.sort_unstable();
+    rows
 }
 
 /// What two runs leave, one after each half of the rows.
@@ -112,24 +98,6 @@ fn clean() -> (TempDir, Vec<String>, Vec<String>) {
         "the second half comes late"
     );
     (folder, half, whole)
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.expect("an entry");
-        let path = to.join(entry.path().strip_prefix(from).expect("below"));
-        match entry.file_type().is_dir() {
-            true => fs::create_dir_all(path).expect("a folder"),
-            false => {
-                fs::copy(entry.path(), path).expect("a file");
-            }
-        }
-    }
-}
-
-fn entries(folder: &Path) -> usize {
-    let store = walkdir::WalkDir::new(folder.join("store"));
-    store.into_iter().filter_map(Result::ok).count()
 }
 
 #[test]

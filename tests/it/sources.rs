@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use inferwatch::catalog::Pack;
 use inferwatch::detect::{RunOptions, run};
 use inferwatch::schema::{Call, CallBuilder, Micros, Table};
 use inferwatch::store::{Store, WriteOptions};
 use tempfile::TempDir;
+
+use crate::command;
 
 const MINUTE: i64 = 60_000_000;
 
@@ -59,18 +60,6 @@ fn closed(folder: &Path, options: &RunOptions) -> i64 {
     status[0].last_closed.expect("it ran") / MINUTE
 }
 
-fn program(folder: &Path, arguments: &[&str]) -> (String, String, i32) {
-    let output = Command::new(env!("CARGO_BIN_EXE_inferwatch"))
-        .current_dir(folder)
-        .args(["--no-config", "--store", "store"])
-        .args(arguments)
-        .output()
-        .expect("the program starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let code = output.status.code().unwrap_or(-1);
-    (text(&output.stdout), text(&output.stderr), code)
-}
-
 #[test]
 fn a_window_waits_for_every_source_that_is_not_idle() {
     let folder = TempDir::new().expect("a folder");
@@ -93,7 +82,7 @@ fn a_window_waits_for_every_source_that_is_not_idle() {
     commit(folder, "slow", &[702]);
     assert_eq!(closed(folder, &options), 705);
     // Its heartbeat says that nothing is missing up to 12:10, and the quick one comes to that.
-    let (_, told, code) = program(
+    let (code, _, told) = command::run(
         folder,
         &["heartbeat", "slow", "--at", "1970-01-01T12:10:00Z"],
     );
@@ -109,7 +98,7 @@ fn heartbeats_are_for_sources_that_are_known_and_only_go_forward() {
     commit(folder, "aws.bedrock.invocation", &[600, 610]);
     commit(folder, "litellm", &[500]);
     let at = ["--at", "1970-01-01T11:00:00Z"];
-    let (_, told, code) = program(
+    let (code, _, told) = command::run(
         folder,
         &["heartbeat", "aws.bedrock.invocations", at[0], at[1]],
     );
@@ -118,7 +107,7 @@ fn heartbeats_are_for_sources_that_are_known_and_only_go_forward() {
         told.contains("did you mean `aws.bedrock.invocation`?"),
         "{told}"
     );
-    let (_, told, code) = program(
+    let (code, _, told) = command::run(
         folder,
         &["heartbeat", "aws.bedrock.invocation", at[0], at[1]],
     );
@@ -133,11 +122,11 @@ fn heartbeats_are_for_sources_that_are_known_and_only_go_forward() {
         "--at",
         "1970-01-01T10:30:00Z",
     ];
-    let (_, told, code) = program(folder, &earlier);
+    let (code, _, told) = command::run(folder, &earlier);
     assert_eq!((code, told.contains("was known")), (0, true), "{told}");
-    let (_, told, code) = program(folder, &["heartbeat", "gcp.audit", "--new", at[0], at[1]]);
+    let (code, _, told) = command::run(folder, &["heartbeat", "gcp.audit", "--new", at[0], at[1]]);
     assert_eq!(code, 0, "{told}");
-    let (out, _, _) = program(folder, &["status", "--sources", "--format", "ndjson"]);
+    let (_, out, _) = command::run(folder, &["status", "--sources", "--format", "ndjson"]);
     let lines: Vec<serde_json::Value> = out
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))

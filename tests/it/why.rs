@@ -1,13 +1,14 @@
 //! Why a rule did not fire: prepared cases, each through the program, with the reason that is known for it.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use inferwatch::schema::{Call, CallBuilder, Micros, Table};
 use inferwatch::store::{Store, WriteOptions};
 use insta::assert_snapshot;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::command::{ended, program};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -126,25 +127,7 @@ impl Place {
         arguments: &[&str],
         prepare: impl FnOnce(&mut Command) -> &mut Command,
     ) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_inferwatch"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("INFERWATCH_") {
-                command.env_remove(name);
-            }
-        }
-        let folder: &Path = self.folder.path();
-        let output = prepare(&mut command)
-            .current_dir(folder)
-            .args(arguments)
-            .args(["--store", "store", "--no-config"])
-            .stdin(Stdio::null())
-            .output()
-            .expect("the program starts");
-        (
-            output.status.code().expect("it ends by itself"),
-            String::from_utf8(output.stdout).expect("text"),
-            String::from_utf8(output.stderr).expect("text"),
-        )
+        ended(prepare(&mut program(self.folder.path(), arguments)))
     }
 
     pub(super) fn run(&self, arguments: &[&str]) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::error::error;
 use super::open::open;
 use super::parts::{
-    Turn, arguments, code, code_at, cut, finish, join, message_count, seal, tool_definition,
+    Turn, arguments, code, code_at, cut, finish, join, message_count, seal, tags, tool_definition,
     unknown, warn,
 };
 use super::{filters, openai};
@@ -135,15 +135,7 @@ fn settings<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
         let limits = ["maxOutputTokens", "max_output_tokens"];
         tokens::fill(&mut call.max_tokens, config, &limits, "max_tokens");
     }
-    if call.tags.is_empty()
-        && let Some(labels) = root.get("labels").and_then(Value::object)
-    {
-        labels.mark("tags");
-        call.tags = labels
-            .entries()
-            .filter_map(|(key, value)| Some((key, value.as_text()?)))
-            .collect();
-    }
+    tags(root.get("labels"), call);
 }
 
 /// The tools that are offered, and what the model is told about them.

@@ -10,7 +10,8 @@ use super::choices::Choices;
 use super::error::error;
 use super::open::open;
 use super::parts::{
-    Turn, arguments, code, code_at, cut, message_count, role, seal, tool_definition, unknown, warn,
+    Turn, arguments, code, code_at, cut, message_count, role, seal, tags, tool_definition, unknown,
+    warn,
 };
 use super::{filters, responses};
 use crate::ingest::json::Value;
@@ -106,15 +107,7 @@ fn settings<'a>(root: Value<'a>, row: &mut CallRow<'a>) {
     call.conversation_id = call
         .conversation_id
         .or_else(|| first(&conversation, "conversation_id"));
-    if call.tags.is_empty()
-        && let Some(metadata) = root.get("metadata").and_then(Value::object)
-    {
-        metadata.mark("tags");
-        call.tags = metadata
-            .entries()
-            .filter_map(|(key, value)| Some((key, value.as_text()?)))
-            .collect();
-    }
+    tags(root.get("metadata"), call);
 }
 
 /// The tools that are offered, and what the model is told about them.

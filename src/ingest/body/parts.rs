@@ -240,6 +240,19 @@ pub(crate) fn message_count(row: &mut CallRow<'_>, count: usize) {
     }
 }
 
+/// The tags of a request: an object of texts, which is taken whole.
+pub(crate) fn tags<'a>(object: Option<Value<'a>>, call: &mut Call<'a>) {
+    if call.tags.is_empty()
+        && let Some(object) = object.and_then(Value::object)
+    {
+        object.mark("tags");
+        call.tags = object
+            .entries()
+            .filter_map(|(key, value)| Some((key, value.as_text()?)))
+            .collect();
+    }
+}
+
 /// Adds a warning once.
 pub(crate) fn warn(call: &mut Call<'_>, warning: &'static str) {
     if !call.parse_warnings.contains(&warning) {

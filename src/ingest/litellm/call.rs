@@ -160,24 +160,7 @@ fn usage<'a>(record: Value<'a>, metadata: Option<Value<'a>>, row: &mut CallRow<'
     ];
     for usage in details.into_iter().flatten() {
         let call = &mut row.call;
-        tokens::fill(
-            &mut call.input_tokens,
-            usage,
-            &["prompt_tokens"],
-            "input_tokens",
-        );
-        tokens::fill(
-            &mut call.output_tokens,
-            usage,
-            &["completion_tokens"],
-            "output_tokens",
-        );
-        tokens::fill(
-            &mut call.total_tokens,
-            usage,
-            &["total_tokens"],
-            "total_tokens",
-        );
+        tokens::fill_totals(call, usage);
         tokens::fill(
             &mut call.cache_read_input_tokens,
             usage,
@@ -253,12 +236,8 @@ fn tags<'a>(record: Value<'a>, metadata: Option<Value<'a>>, row: &mut CallRow<'a
         "spend_logs_metadata",
         "requester_custom_headers",
     ] {
-        let found = metadata.and_then(|metadata| metadata.get(key));
-        for (name, value) in found.into_iter().flat_map(Value::entries) {
-            if let Some(text) = value.as_text() {
-                value.mark("tags");
-                row.call.tags.push((name, text));
-            }
+        if let Some(found) = metadata.and_then(|metadata| metadata.get(key)) {
+            row.tag(found);
         }
     }
 }

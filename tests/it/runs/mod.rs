@@ -16,6 +16,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
+use crate::ask::lines;
+
 pub(crate) const MINUTE: i64 = 60_000_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 
@@ -116,16 +118,7 @@ impl TestStore {
                 .collect()
                 .await
                 .expect("runs");
-            let mut lines = Vec::new();
-            for batch in &batches {
-                for row in 0..batch.num_rows() {
-                    let cells = batch.columns().iter().map(|column| {
-                        arrow::util::display::array_value_to_string(column, row).expect("prints")
-                    });
-                    lines.push(cells.collect::<Vec<_>>().join(" "));
-                }
-            }
-            lines
+            batches.iter().flat_map(lines).collect()
         })
     }
 
