@@ -2,6 +2,7 @@
 //! what does no harm.
 
 mod answers;
+mod canary;
 mod fuzz;
 mod intake;
 mod program;

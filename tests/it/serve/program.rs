@@ -30,8 +30,14 @@ pub(super) fn serve(store: &Path, flags: &[&str]) -> Running {
 }
 
 pub(super) fn start(store: &Path, flags: &[&str]) -> Running {
+    start_with(&["--no-config"], store, flags)
+}
+
+/// Serving with settings.
+pub(super) fn start_with(settings: &[&str], store: &Path, flags: &[&str]) -> Running {
     let mut child = Command::new(env!("CARGO_BIN_EXE_inferwatch"))
-        .args(["--no-config", "--store"])
+        .args(settings)
+        .arg("--store")
         .arg(store)
         .args([
             "serve",
