@@ -342,6 +342,23 @@ pub(super) fn secret(
     }
 }
 
+/// A name and the secret that goes with it; neither stands alone.
+pub(super) fn login(section: &Section<'_, '_>, folder: &Path) -> Option<(String, SecretRef)> {
+    let user = section.text("username");
+    let keys = ["password", "password_env", "password_file"];
+    match (user, secret(section, keys, folder)) {
+        (Some(user), Some(password)) => Some((user, password)),
+        (None, None) => None,
+        _ => {
+            section.fault_at(
+                "username",
+                "`username` needs `password_env` or `password_file`, and they need it",
+            );
+            None
+        }
+    }
+}
+
 /// A table of texts.
 pub(super) fn texts(section: &Section<'_, '_>, key: &'static str) -> BTreeMap<String, String> {
     section.table(key, |value| match value.get_ref() {

@@ -3,24 +3,22 @@
 //! Sinks know nothing of each other: each has its outbox, its place in the history of findings, and its pauses, so that
 //! a dead one keeps nobody waiting.
 
+mod due;
+mod taking;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use super::content::Withheld;
 use super::failure::{Failure, Reason};
-use super::finding::{Told, plain};
+use super::finding::Told;
 use super::kind::Message;
-use super::matching::held;
-use super::outbox::{Item, Key, Outbox, Seen, State};
+use super::outbox::{Item, Key, Outbox, State};
 use super::settings::{Retry, Route, Sink};
 use super::{Pass, Shared};
 use crate::catalog::Severity;
-use crate::detect::{Event, row, rows, time_text};
 use crate::error::{Error, Result};
-use crate::schema::Table;
 
 /// As many messages go out in a pass; what is left is due at once again.
 const MOST_MESSAGES: usize = 200;
@@ -104,129 +102,6 @@ impl Worker {
         pass.pending = state.pending().count();
         pass.next = state.next_due();
         Ok(pass)
-    }
-
-    /// Looks at the findings that came since, and writes down those to be told.
-    async fn take(&mut self, now: i64, pass: &mut Pass) -> Result<()> {
-        let newest = self.shared.store.snapshot(Table::Findings)?.version();
-        let state = self.outbox.state();
-        let news = match (state.seen, newest) {
-            (None, _) => match self.sink().from {
-                Some(from) => self.since(from).await?,
-                None => {
-                    pass.notes.push(format!(
-                        "sink `{}` is new: it is told of findings from {} on; `from` in its settings says otherwise",
-                        pass.sink,
-                        time_text(now)
-                    ));
-                    Vec::new()
-                }
-            },
-            (Some(Seen::Version(seen)), Some(newest)) if newest == seen => return Ok(()),
-            (Some(_), None) => return Ok(()),
-            (Some(Seen::Version(seen)), _) => match self.added(seen)? {
-                Some(news) => news,
-                // The log no longer tells. What was taken in is known, so that a day more is no harm.
-                None => self.since(state.looked - DAY).await?,
-            },
-            (Some(Seen::Before(instant)), _) => self.since(instant).await?,
-        };
-        // There was no finding at all.
-        let seen = newest.map_or(Seen::Before(i64::MIN), Seen::Version);
-        let items = self.chosen(news, now);
-        pass.taken = items.len();
-        self.outbox.took(seen, now, items)
-    }
-
-    /// The findings of the files that were added since a version; `None` when they are not there as they were.
-    fn added(&self, seen: u64) -> Result<Option<Vec<Told>>> {
-        let store = &self.shared.store;
-        let Some(files) = store.added_since(Table::Findings, seen)? else {
-            return Ok(None);
-        };
-        let mut news = Vec::new();
-        for file in files {
-            let batches = match store.read_file(Table::Findings, &file.path) {
-                Ok(batches) => batches,
-                // Its rows are in another by now.
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
-            };
-            for batch in batches {
-                let batch = batch?;
-                for index in 0..batch.num_rows() {
-                    news.extend(Told::from_row(&row(&batch, index)?));
-                }
-            }
-        }
-        Ok(Some(news))
-    }
-
-    /// The findings of evaluations since an instant.
-    async fn since(&self, instant: i64) -> Result<Vec<Told>> {
-        let condition = match instant {
-            i64::MIN => "true".to_string(),
-            instant => format!("evaluated_at >= TIMESTAMP '{}'", time_text(instant)),
-        };
-        self.query(&condition).await
-    }
-
-    async fn query(&self, condition: &str) -> Result<Vec<Told>> {
-        let sql = format!("SELECT * FROM findings WHERE {condition}");
-        let rows: Vec<Map<String, Value>> = rows(&self.shared.context, &sql).await?;
-        Ok(rows.iter().filter_map(Told::from_row).collect())
-    }
-
-    /// Those that this sink is to tell.
-    fn chosen(&self, mut news: Vec<Told>, now: i64) -> Vec<Item> {
-        let state = self.outbox.state();
-        news.sort_by(|a, b| {
-            (a.evaluated_at, &a.finding, a.revision).cmp(&(b.evaluated_at, &b.finding, b.revision))
-        });
-        // Findings that are to be told, each as severe as it will be then.
-        let mut waiting: BTreeMap<String, Severity> = state
-            .pending()
-            .filter_map(|item| Some((item.finding.clone(), Severity::from_name(&item.severity)?)))
-            .collect();
-        let mut items: Vec<Item> = Vec::new();
-        for mut told in news {
-            let known = state.known.get(&told.finding);
-            if known.is_some_and(|known| known.taken >= told.revision) {
-                continue;
-            }
-            self.shared.add_rule(&mut told);
-            let is_heard = state.was_told(&told.finding) || waiting.contains_key(&told.finding);
-            let Some(route) = self.shared.route(self.sink(), &told, is_heard) else {
-                continue;
-            };
-            let last = || Severity::from_name(known?.told.as_deref()?);
-            let before = waiting.get(&told.finding).copied().or_else(last);
-            if !is_wanted(&told, &route, self.sink(), is_heard, before) {
-                continue;
-            }
-            waiting.insert(told.finding.clone(), told.severity);
-            items.push(Item {
-                due: match told.is_end() {
-                    true => now,
-                    false => now + route.group_wait.0,
-                },
-                event: told.event.name().to_string(),
-                severity: told.severity.name().to_string(),
-                rule: told.rule,
-                window_end: told.window_end,
-                taken: now,
-                attempts: 0,
-                held: None,
-                error: None,
-                is_dead: false,
-                is_replay: false,
-                finding: told.finding,
-                revision: told.revision,
-            });
-        }
-        items
     }
 
     /// Tells what is due.
@@ -328,172 +203,6 @@ impl Worker {
         Ok(concerns_the_sink)
     }
 
-    /// What of the items may go out now, with its finding. What nobody is to be told of is dropped or held back.
-    async fn due(&mut self, pending: Vec<Item>, now: i64, pass: &mut Pass) -> Result<Vec<Due>> {
-        let revisions = self.revisions(&pending).await?;
-        let state = self.outbox.state();
-        // What failed waits for its time, and what came after it as well.
-        let waiting: BTreeMap<&str, i64> = state
-            .pending()
-            .filter(|item| item.attempts > 0 && item.due > now)
-            .map(|item| (item.finding.as_str(), item.revision))
-            .rev()
-            .collect();
-        let mut dropped: Vec<Key> = Vec::new();
-        let mut holds: BTreeMap<(i64, String), Vec<Key>> = BTreeMap::new();
-        let mut due = Vec::new();
-        // By finding, each with its items in their order.
-        let mut by_finding: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
-        for item in &pending {
-            by_finding.entry(&item.finding).or_default().push(item);
-        }
-        for (finding, items) in by_finding {
-            let known = revisions
-                .get(finding)
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            let was_told = state.was_told(finding);
-            let latest = known.last();
-            let is_open = latest.is_some_and(Told::is_open);
-            let is_retracted = latest.is_some_and(|told| told.status == "retracted");
-            // Told of what never was, or of an end without a beginning, nobody would know what to do.
-            let never_told = !was_told
-                && !waiting.contains_key(finding)
-                && items.iter().all(|item| item.attempts == 0);
-            let is_moot = is_retracted && never_told;
-            let mut has_begun = !never_told;
-            let mut is_blocked = false;
-            for item in items {
-                let told = known.iter().find(|told| told.revision == item.revision);
-                let Some(told) = told else {
-                    pass.notes.push(format!(
-                        "finding {finding} is no longer in the store: it is not told to `{}`",
-                        pass.sink
-                    ));
-                    dropped.push(item.key());
-                    continue;
-                };
-                let mut told = told.clone();
-                self.shared.add_rule(&mut told);
-                if !item.is_replay {
-                    let hold = held(
-                        &self.shared.settings.silences,
-                        &self.shared.settings.maintenance,
-                        &pass.sink,
-                        &told,
-                        now,
-                    );
-                    let is_held = hold.is_some() && !item.is_end();
-                    let is_silent = (is_held || item.held.is_some()) && (was_told || !is_open);
-                    if is_moot || is_silent || (item.is_end() && !has_begun) {
-                        dropped.push(item.key());
-                        continue;
-                    }
-                    if let (true, Some(hold)) = (is_held, hold) {
-                        holds.entry(hold).or_default().push(item.key());
-                        is_blocked = true;
-                        continue;
-                    }
-                }
-                let first = waiting.get(finding);
-                if is_blocked || first.is_some_and(|first| *first < item.revision) {
-                    continue;
-                }
-                let is_heard = was_told || item.is_replay || item.is_end();
-                let Some(route) = self.shared.route(self.sink(), &told, is_heard) else {
-                    dropped.push(item.key());
-                    continue;
-                };
-                has_begun = true;
-                due.push(Due {
-                    item: item.clone(),
-                    told,
-                    route,
-                });
-            }
-        }
-        due.sort_by(|a, b| {
-            let key = |due: &Due| (due.item.taken, due.item.finding.clone(), due.item.revision);
-            key(a).cmp(&key(b))
-        });
-        if !dropped.is_empty() {
-            pass.dropped += dropped.len();
-            self.outbox.dropped(dropped)?;
-        }
-        for ((until, by), keys) in holds {
-            pass.held += keys.len();
-            // Looked at again now and then: a silence may be taken back.
-            self.outbox.held(keys, until.min(now + RECHECK), by)?;
-        }
-        Ok(due)
-    }
-
-    /// All revisions of the findings of items, in their order.
-    async fn revisions(&self, items: &[Item]) -> Result<BTreeMap<String, Vec<Told>>> {
-        let ids: BTreeSet<&str> = items.iter().map(|item| item.finding.as_str()).collect();
-        let ids: Vec<String> = ids
-            .into_iter()
-            .filter(|id| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
-            .map(|id| format!("'{id}'"))
-            .collect();
-        let first = items.iter().map(|item| item.window_end).min();
-        let mut revisions: BTreeMap<String, Vec<Told>> = BTreeMap::new();
-        let (Some(first), false) = (first, ids.is_empty()) else {
-            return Ok(revisions);
-        };
-        // A revision may end earlier than the one before, but not by much.
-        let condition = format!(
-            "window_end >= TIMESTAMP '{}' AND finding_id IN ({})",
-            time_text(first - 31 * DAY),
-            ids.join(", ")
-        );
-        for told in self.query(&condition).await? {
-            revisions
-                .entry(told.finding.clone())
-                .or_default()
-                .push(told);
-        }
-        for known in revisions.values_mut() {
-            known.sort_by_key(|told| told.revision);
-        }
-        Ok(revisions)
-    }
-
-    /// Messages, each with what its findings have in common; those that nothing waits for any more.
-    fn messages(&self, due: Vec<Due>, now: i64) -> Vec<(Common, Vec<Due>)> {
-        let most = self.sink().kind.most();
-        let mut groups: Vec<(Common, Vec<Due>)> = Vec::new();
-        for due in due {
-            let group: Common = due
-                .route
-                .group_by
-                .iter()
-                .map(|name| (name.clone(), value_of(&due.told, name)))
-                .collect();
-            // Without anything in common, each for itself.
-            let found = match group.is_empty() {
-                true => None,
-                false => groups.iter().position(|(known, _)| *known == group),
-            };
-            match found {
-                Some(index) => groups[index].1.push(due),
-                None => groups.push((group, vec![due])),
-            }
-        }
-        let mut messages = Vec::new();
-        for (group, mut dues) in groups {
-            if dues.iter().all(|due| due.item.due > now) {
-                continue;
-            }
-            while dues.len() > most {
-                let rest = dues.split_off(most);
-                messages.push((group.clone(), std::mem::replace(&mut dues, rest)));
-            }
-            messages.push((group, dues));
-        }
-        messages
-    }
-
     /// The findings as they are told, without what is not to leave.
     async fn told(&self, dues: Vec<Due>) -> Result<(Vec<Key>, Vec<Told>)> {
         let mut keys = Vec::with_capacity(dues.len());
@@ -588,38 +297,6 @@ impl Worker {
             self.outbox.replayed(items)?;
         }
         Ok(count)
-    }
-}
-
-/// Whether what happened is told.
-fn is_wanted(
-    told: &Told,
-    route: &Route,
-    sink: &Sink,
-    is_heard: bool,
-    before: Option<Severity>,
-) -> bool {
-    let events = route.events.as_ref().unwrap_or(&sink.events);
-    if told.is_end() {
-        return is_heard && events.contains(&told.event);
-    }
-    if told.is_suppressed {
-        return false;
-    }
-    // To whom it is new, it opens: it may have become worse, or nobody was to be told before.
-    let event = match is_heard {
-        true => told.event,
-        false => Event::Opened,
-    };
-    events.contains(&event) || before.is_some_and(|before| told.severity > before)
-}
-
-/// What findings may have in common.
-fn value_of(told: &Told, name: &str) -> String {
-    match name {
-        "rule" => told.rule.clone(),
-        "severity" => told.severity.name().to_string(),
-        column => told.entity.get(column).map(plain).unwrap_or_default(),
     }
 }
 

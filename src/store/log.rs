@@ -4,34 +4,37 @@
 //! creates tables with reader version 3 and writer version 7 only, and nothing we write needs more than 1 and 2,
 //! which every reader of Delta tables knows.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+mod actions;
+mod files;
+mod first;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch,
-    StringArray, StringBuilder, StructArray,
-};
-use arrow::datatypes::{DataType, Field, Fields, Int64Type};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use delta_kernel::committer::FileSystemCommitter;
-use delta_kernel::engine::arrow_conversion::TryFromArrow;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::schema::{StructField, StructType, ToSchema};
 use delta_kernel::snapshot::{Snapshot, SnapshotRef};
 use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
-use delta_kernel::{Engine as _, EngineData, FilteredEngineData, KernelError, KernelResult};
+use delta_kernel::{Engine as _, EngineData, KernelError, KernelResult};
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use delta_kernel_default_engine::{DefaultEngine, DefaultEngineBuilder};
 
+pub(super) use files::{
+    checkpoint_path, checkpoint_versions, commit_path, commit_versions, log_folder,
+};
+
 use crate::error::{Error, Result};
 use crate::schema::Table;
-use crate::store::cache;
 use crate::store::data_file::DataFile;
 use crate::store::disk;
 use crate::store::durable::DurableFileSystem;
-use crate::store::layout::{self, Partition};
-use crate::store::snapshot::{TableSnapshot, encode, log_statistics, transaction_columns};
+use crate::store::snapshot::{TableSnapshot, encode, transaction_columns};
+use files::is_begun;
 
 /// Why a commit was made; it stands in the table's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -184,72 +187,6 @@ impl DeltaLog {
         Ok(files)
     }
 
-    /// One file from a row of the kernel's scan.
-    fn scan_row(&self, batch: &RecordBatch, row: usize) -> Result<DataFile> {
-        let strings = |name: &str| {
-            batch
-                .column_by_name(name)
-                .map(|column| column.as_string::<i32>())
-        };
-        let integer = |name: &str| {
-            let column = batch
-                .column_by_name(name)?
-                .as_primitive_opt::<Int64Type>()?;
-            column.is_valid(row).then(|| column.value(row))
-        };
-        let path = strings("path")
-            .map(|column| column.value(row))
-            .unwrap_or_default();
-        let damaged = |what: &str| Error::Store {
-            message: format!(
-                "table `{}`: file `{path}` in the log {what}",
-                self.table.name()
-            ),
-            hint: Some(
-                "another program has written to this table; restore its `_delta_log` folder".into(),
-            ),
-        };
-        let disk_path =
-            layout::disk_path(path).ok_or_else(|| damaged("lies outside the table's folder"))?;
-        let stats = strings("stats")
-            .filter(|column| column.is_valid(row))
-            .map(|column| column.value(row));
-        let (rows, statistics) = log_statistics::from_json(self.table, stats);
-        let constants = batch
-            .column_by_name("fileConstantValues")
-            .map(|column| column.as_struct());
-        let values = constants
-            .and_then(|column| column.column_by_name("partitionValues"))
-            .map(|column| column.as_map());
-        let mut partition = Partition::default();
-        if let Some(values) = values.filter(|values| values.is_valid(row)) {
-            let entries = values.value(row);
-            let (keys, values) = (
-                entries.column(0).as_string::<i32>(),
-                entries.column(1).as_string::<i32>(),
-            );
-            for entry in 0..entries.len() {
-                let value = values
-                    .is_valid(entry)
-                    .then(|| values.value(entry).to_owned());
-                match keys.value(entry) {
-                    "period" => partition.period = value.unwrap_or_default(),
-                    "partition_model" => partition.model = value,
-                    "partition_caller" => partition.caller = value,
-                    _ => {}
-                }
-            }
-        }
-        Ok(DataFile {
-            path: disk_path,
-            size: integer("size").ok_or_else(|| damaged("has no size"))?,
-            rows: rows.ok_or_else(|| damaged("has no row count"))?,
-            modified: integer("modificationTime").unwrap_or_default(),
-            partition,
-            statistics,
-        })
-    }
-
     /// The newest version of every application's transaction. The kernel looks up one application at a time, each
     /// time from the start; this is the same replay, once for all.
     fn read_transactions(&self, snapshot: &SnapshotRef) -> Result<HashMap<String, i64>> {
@@ -298,197 +235,6 @@ impl DeltaLog {
             CommitResult::Conflicted(_) => Ok(Committed::Conflict),
             CommitResult::Retryable(retryable) => Err(self.error(retryable.error)),
         }
-    }
-
-    /// Columns that the table has got since its log was begun. The next commit makes them known to other readers; in
-    /// the files of before they are null.
-    fn new_columns(&self, snapshot: &SnapshotRef) -> Result<Vec<StructField>> {
-        let known = snapshot.schema();
-        let schema = self.delta_schema()?;
-        let fields = schema
-            .fields()
-            .filter(|field| known.field(field.name()).is_none());
-        Ok(fields.cloned().collect())
-    }
-
-    /// The kernel removes what its own scan has returned.
-    fn remove_actions(
-        &self,
-        snapshot: &SnapshotRef,
-        paths: &[String],
-    ) -> Result<Vec<FilteredEngineData>> {
-        let mut wanted: HashSet<String> = paths.iter().map(|path| layout::log_path(path)).collect();
-        let mut removed = Vec::new();
-        self.scan(snapshot, |batch, selection| {
-            let column = batch
-                .column_by_name("path")
-                .map(|column| column.as_string::<i32>().clone());
-            let Some(column) = column else {
-                return Ok(());
-            };
-            let chosen: Vec<bool> = (0..batch.num_rows())
-                .map(|row| {
-                    selection.get(row).copied().unwrap_or(true) && wanted.remove(column.value(row))
-                })
-                .collect();
-            if chosen.contains(&true) {
-                let data: Box<dyn EngineData> = Box::new(ArrowEngineData::new(batch));
-                removed.push(
-                    FilteredEngineData::try_new(data, chosen).map_err(|error| self.error(error))?,
-                );
-            }
-            Ok(())
-        })?;
-        match wanted.into_iter().next() {
-            None => Ok(removed),
-            Some(path) => Err(Error::Store {
-                message: format!(
-                    "table `{}` has no file `{path}` to remove",
-                    self.table.name()
-                ),
-                hint: Some("somebody else has rewritten it meanwhile; run again".into()),
-            }),
-        }
-    }
-
-    /// Files in the shape the kernel takes them. Times are text already: the log's JSON has no other form for them.
-    fn add_actions(&self, files: &[DataFile]) -> Result<RecordBatch> {
-        let names = MapFieldNames {
-            entry: "key_value".into(),
-            key: "key".into(),
-            value: "value".into(),
-        };
-        let mut partitions =
-            MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
-        for file in files {
-            for column in layout::partition_columns(self.table) {
-                partitions.keys().append_value(column);
-                partitions
-                    .values()
-                    .append_option(file.partition.value(column));
-            }
-            partitions.append(true)?;
-        }
-        let integers = |value: fn(&DataFile) -> i64| -> ArrayRef {
-            Arc::new(Int64Array::from_iter_values(files.iter().map(value)))
-        };
-        let paths = files.iter().map(|file| layout::log_path(&file.path));
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("path", Arc::new(StringArray::from_iter_values(paths))),
-            ("partitionValues", Arc::new(partitions.finish())),
-            ("size", integers(|file| file.size)),
-            ("modificationTime", integers(|file| file.modified)),
-            ("stats", Arc::new(self.stats_column(files)?)),
-        ];
-        Ok(RecordBatch::try_from_iter(columns)?)
-    }
-
-    fn stats_column(&self, files: &[DataFile]) -> Result<StructArray> {
-        let schema = self.table.schema();
-        let encoded = encode(self.table, files)?;
-        let group = |prefix: &str| -> Result<StructArray> {
-            let mut fields = Vec::new();
-            let mut columns: Vec<ArrayRef> = Vec::new();
-            for (position, name) in self.table.statistics_columns().iter().enumerate() {
-                let bounds = encoded
-                    .column_by_name(&format!("{prefix}.{name}"))
-                    .expect("a column of every file list");
-                let time = matches!(
-                    schema.field_with_name(name)?.data_type(),
-                    DataType::Timestamp(_, _)
-                );
-                let column: ArrayRef = if time && prefix != "nulls" {
-                    let text = files.iter().map(|file| {
-                        let column = file.statistics.get(position)?;
-                        let bound = if prefix == "min" {
-                            column.min.as_ref()
-                        } else {
-                            column.max.as_ref()
-                        };
-                        log_statistics::to_json(bound?).as_str().map(str::to_owned)
-                    });
-                    Arc::new(StringArray::from_iter(text))
-                } else {
-                    Arc::clone(bounds)
-                };
-                fields.push(Field::new(*name, column.data_type().clone(), true));
-                columns.push(column);
-            }
-            Ok(StructArray::try_new(fields.into(), columns, None)?)
-        };
-        let (nulls, min, max) = (group("nulls")?, group("min")?, group("max")?);
-        let rows: ArrayRef = Arc::new(Int64Array::from_iter_values(
-            files.iter().map(|file| file.rows),
-        ));
-        let fields: Fields = vec![
-            Field::new("numRecords", DataType::Int64, true),
-            Field::new("nullCount", nulls.data_type().clone(), true),
-            Field::new("minValues", min.data_type().clone(), true),
-            Field::new("maxValues", max.data_type().clone(), true),
-        ]
-        .into();
-        Ok(StructArray::try_new(
-            fields,
-            vec![rows, Arc::new(nulls), Arc::new(min), Arc::new(max)],
-            None,
-        )?)
-    }
-
-    /// The table's schema in the log: the columns of the rows, then the partition columns. All may be null, since
-    /// Delta makes a constraint of what may not, and that is a protocol feature.
-    fn delta_schema(&self) -> Result<StructType> {
-        let schema = self.table.schema();
-        let partition_columns = layout::partition_columns(self.table);
-        let fields: Vec<Field> = schema
-            .fields()
-            .iter()
-            .map(|field| field.as_ref().clone().with_nullable(true))
-            .chain(
-                partition_columns
-                    .iter()
-                    .map(|name| Field::new(*name, DataType::Utf8, true)),
-            )
-            .collect();
-        StructType::try_from_arrow(&arrow::datatypes::Schema::new(fields)).map_err(Into::into)
-    }
-
-    fn first_commit(&self) -> Result<String> {
-        let now = chrono::Utc::now().timestamp_millis();
-        let schema =
-            serde_json::to_string(&self.delta_schema()?).map_err(|error| Error::Store {
-                message: format!("schema of table `{}`: {error}", self.table.name()),
-                hint: None,
-            })?;
-        let configuration = BTreeMap::from([
-            (
-                "delta.dataSkippingStatsColumns",
-                self.table.statistics_columns().join(","),
-            ),
-            // Ours are made after a number of commits; other writers should not make more.
-            (
-                "delta.checkpointInterval",
-                super::CHECKPOINT_INTERVAL.to_string(),
-            ),
-        ]);
-        let actions = [
-            serde_json::json!({"commitInfo": {
-                "timestamp": now,
-                "operation": "CREATE TABLE",
-                "operationParameters": {},
-                "engineInfo": concat!("inferwatch/", env!("CARGO_PKG_VERSION")),
-            }}),
-            serde_json::json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}),
-            serde_json::json!({"metaData": {
-                "id": uuid()?,
-                "name": self.table.name(),
-                "format": {"provider": "parquet", "options": {}},
-                "schemaString": schema,
-                "partitionColumns": layout::partition_columns(self.table),
-                "configuration": configuration,
-                "createdTime": now,
-            }}),
-        ];
-        Ok(actions.iter().map(|action| format!("{action}\n")).collect())
     }
 }
 
@@ -608,82 +354,4 @@ fn replay_transactions(
 /// The rows of the kernel's data; its default engine has Arrow beneath.
 fn record_batch(data: Box<dyn EngineData>) -> KernelResult<RecordBatch> {
     Ok((*ArrowEngineData::try_from_engine_data(data)?).into())
-}
-
-/// A random identifier in the form that tables have.
-fn uuid() -> Result<String> {
-    let name = disk::random_name()?;
-    Ok(format!(
-        "{}-{}-4{}-8{}-{}",
-        &name[..8],
-        &name[8..12],
-        &name[13..16],
-        &name[17..20],
-        &name[20..]
-    ))
-}
-
-/// The folder of a table's log.
-pub(super) fn log_folder(table_folder: &Path) -> PathBuf {
-    table_folder.join("_delta_log")
-}
-
-/// The file of a commit.
-pub(super) fn commit_path(table_folder: &Path, version: u64) -> PathBuf {
-    log_folder(table_folder).join(format!("{version:020}.json"))
-}
-
-/// Whether a table has a log. A crash may have left the log's folder with nothing in it, or with a first version that
-/// never got its name. But where a snapshot was saved there was a version, and that it is gone is for the kernel to say.
-fn is_begun(table_folder: &Path) -> Result<bool> {
-    let folder = log_folder(table_folder);
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Error::io("list", &folder)(error)),
-    };
-    for entry in entries {
-        let name = entry.map_err(Error::io("list", &folder))?.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") {
-            return Ok(true);
-        }
-    }
-    Ok(cache::is_saved(table_folder))
-}
-
-/// The versions of the commits in a log, in order.
-pub(super) fn commit_versions(table_folder: &Path) -> Result<Vec<u64>> {
-    let folder = log_folder(table_folder);
-    let mut versions = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
-        let name = entry.map_err(Error::io("list", &folder))?.file_name();
-        let version = name.to_str().and_then(|name| name.strip_suffix(".json"));
-        versions.extend(
-            version
-                .filter(|version| version.len() == 20)
-                .and_then(|version| version.parse::<u64>().ok()),
-        );
-    }
-    versions.sort_unstable();
-    Ok(versions)
-}
-
-/// The versions that a log has checkpoints of, in order.
-pub(super) fn checkpoint_versions(table_folder: &Path) -> Result<Vec<u64>> {
-    let folder = log_folder(table_folder);
-    let mut versions = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
-        let name = entry.map_err(Error::io("list", &folder))?.file_name();
-        let version = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".checkpoint.parquet"));
-        versions.extend(version.and_then(|version| version.parse::<u64>().ok()));
-    }
-    versions.sort_unstable();
-    Ok(versions)
-}
-
-/// The file of a checkpoint.
-pub(super) fn checkpoint_path(table_folder: &Path, version: u64) -> PathBuf {
-    log_folder(table_folder).join(format!("{version:020}.checkpoint.parquet"))
 }

@@ -81,22 +81,7 @@ impl Email {
         if to.as_ref().is_some_and(Vec::is_empty) {
             section.fault_at("to", "`to` must name at least one");
         }
-        let password = settings::secret(
-            section,
-            ["password", "password_env", "password_file"],
-            folder,
-        );
-        let login = match (section.text("username"), password) {
-            (Some(user), Some(password)) => Some((user, password)),
-            (None, None) => None,
-            _ => {
-                section.fault_at(
-                    "username",
-                    "`username` needs `password_env` or `password_file`, and they need it",
-                );
-                None
-            }
-        };
+        let login = settings::login(section, folder);
         let ca_file = settings::path(section, "ca_file", folder);
         let host = host?;
         let is_local = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");

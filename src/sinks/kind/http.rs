@@ -55,25 +55,7 @@ impl Http {
             }
         };
         let bearer = settings::secret(section, ["bearer", "bearer_env", "bearer_file"], folder);
-        let (user, password) = (
-            section.text("username"),
-            settings::secret(
-                section,
-                ["password", "password_env", "password_file"],
-                folder,
-            ),
-        );
-        let basic = match (user, password) {
-            (Some(user), Some(password)) => Some((user, password)),
-            (None, None) => None,
-            _ => {
-                section.fault_at(
-                    "username",
-                    "`username` needs `password_env` or `password_file`, and they need it",
-                );
-                None
-            }
-        };
+        let basic = settings::login(section, folder);
         let headers = settings::texts(section, "headers");
         let secret_headers = settings::texts(section, "headers_env");
         for name in headers.keys().chain(secret_headers.keys()) {
