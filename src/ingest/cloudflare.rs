@@ -68,10 +68,7 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
     }
     outcome(record, &mut row.call);
     sieve(record, &mut row);
-    tokens::complete(&mut row.call);
-    if row.parts.is_empty() {
-        row.call.content_state.get_or_insert("absent");
-    }
+    row.complete();
     rows.calls.push(row);
     Ok(())
 }

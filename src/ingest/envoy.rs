@@ -116,10 +116,7 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
     }
     sieve(record, &mut row);
     guardrail::settle(&mut row.call);
-    tokens::complete(&mut row.call);
-    if row.parts.is_empty() {
-        row.call.content_state = Some("absent");
-    }
+    row.complete();
     rows.calls.push(row);
     Ok(())
 }

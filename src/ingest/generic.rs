@@ -18,7 +18,7 @@ use super::body::parts::{Turn, code, warn};
 use super::json::Value;
 use super::record::{CallRow, PartType, Reject, Rows};
 use super::residue::sieve;
-use super::{address, conversation, guardrail, names, otlp, tokens};
+use super::{address, conversation, guardrail, names, otlp};
 use columns::Kind;
 use fields::Fields;
 
@@ -92,10 +92,7 @@ pub(super) fn decode<'a>(
     if is_flat {
         guardrail::settle(&mut row.call);
     }
-    tokens::complete(&mut row.call);
-    if row.parts.is_empty() {
-        row.call.content_state = Some("absent");
-    }
+    row.complete();
     rows.calls.push(row);
     Ok(())
 }

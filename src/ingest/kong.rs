@@ -88,10 +88,7 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
         }
     }
     guardrail::settle(&mut row.call);
-    tokens::complete(&mut row.call);
-    if row.parts.is_empty() {
-        row.call.content_state.get_or_insert("absent");
-    }
+    row.complete();
     rows.calls.push(row);
     Ok(())
 }

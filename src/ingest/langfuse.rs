@@ -117,10 +117,7 @@ pub(super) fn decode<'a>(record: Value<'a>, rows: &mut Rows<'a>) -> Result<(), R
     }
     outcome(record, &mut row);
     sieve(record, &mut row);
-    tokens::complete(&mut row.call);
-    if row.parts.is_empty() {
-        row.call.content_state = Some("absent");
-    }
+    row.complete();
     rows.calls.push(row);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What a decoder hands on: rows in the making, with the texts they came from.
 
 use super::json::Value;
+use super::tokens;
 use crate::schema::{Audit, Call};
 
 /// Rows decoded from one record. Decoders only add to it.
@@ -37,6 +38,14 @@ impl<'a> CallRow<'a> {
                 value.mark("tags");
                 self.call.tags.push((key, text));
             }
+        }
+    }
+
+    /// Fills in what follows from all that was read: sums of tokens, and that there is no text unless it is known why.
+    pub(crate) fn complete(&mut self) {
+        tokens::complete(&mut self.call);
+        if self.parts.is_empty() {
+            self.call.content_state.get_or_insert("absent");
         }
     }
 }

@@ -27,15 +27,16 @@ fn of(table: &str) -> String {
     )
 }
 
-/// Every row with every row with every row: ten thousand million for six hundred rows, in a time that no test has.
+/// Every row with every row with every row, letter by letter: two hundred million comparisons of long texts for six hundred
+/// rows, which take no memory to speak of and a time that no test has.
 fn dear() -> String {
     format!(
-        "SELECT a.caller, count(*) AS event_count FROM calls AS a, calls AS b, calls AS c, calls AS d \
-         WHERE {} AND {} AND {} AND {} AND a.event_id || b.event_id || c.event_id <> d.event_id GROUP BY a.caller",
+        "SELECT a.caller, count(*) AS event_count FROM calls AS a, calls AS b, calls AS c \
+         WHERE {} AND {} AND {} \
+         AND levenshtein(repeat(a.event_id, 40), repeat(b.event_id || c.event_id, 40)) <> 7 GROUP BY a.caller",
         of("a"),
         of("b"),
-        of("c"),
-        of("d")
+        of("c")
     )
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::body::parts::{Turn, code_at};
 use super::super::json::Value;
 use super::super::record::{CallRow, Direction, PartType, Reject, Rows};
-use super::super::{guardrail, residue, tokens};
+use super::super::{guardrail, residue};
 use super::columns::{self, Work};
 use super::{Place, id, texts};
 
@@ -236,9 +236,6 @@ pub(super) fn finish<'a>(item: Value<'a>, row: &mut CallRow<'a>) {
         }
     }
     guardrail::settle(&mut row.call);
-    tokens::complete(&mut row.call);
-    if row.parts.is_empty() {
-        row.call.content_state = Some("absent");
-    }
+    row.complete();
     row.call.attributes = item.leftover();
 }
