@@ -27,7 +27,7 @@ function duration(ms) {
   const size = Math.abs(ms)
   const sign = ms < 0 ? '−' : ''
   if (size < 1) return sign + trimmed(fixed(size, 2)) + ' ms'
-  if (size < 1000) return sign + fixed(size, size < 10 ? 1 : 0) + ' ms'
+  if (size < 1000) return sign + trimmed(fixed(size, size < 10 ? 1 : 0)) + ' ms'
   if (size < 60000) return sign + trimmed(fixed(size / 1000, size < 10000 ? 2 : 1)) + ' s'
   if (size < 3600000) return sign + trimmed(fixed(size / 60000, 1)) + ' min'
   return sign + trimmed(fixed(size / 3600000, 1)) + ' h'
