@@ -179,6 +179,13 @@ export function tail(name, length = 34) {
 
 /** The subject of a finding: its values, one after another. */
 export function subject(entity) {
+  if (typeof entity === 'string' && entity.startsWith('{')) {
+    try {
+      return subject(JSON.parse(entity))
+    } catch {
+      return entity
+    }
+  }
   if (!entity || typeof entity !== 'object') return entity ? String(entity) : '–'
   return Object.values(entity)
     .filter((value) => value !== null)
