@@ -68,22 +68,51 @@ azure_calls AS (
     WHERE azure.source_format <> 'azure.openai.request_usage'
 ),
 
--- Both entries of a streamed call, its first and its last, are one entry that began with the first.
-vertex_entries AS (
+vertex AS (
     SELECT
         event_id,
-        source_format = 'gcp.vertex.audit' AS is_entry,
+        source_format,
         record_role,
         cloud_account_id,
         coalesce(operation, '') AS operation,
         lower(coalesce(operation_raw, '')) LIKE '%sanitize%' AS is_check,
         coalesce(correlation_id, event_id) AS entry,
-        CAST(min(event_time) OVER entry AS BIGINT) AS began,
-        max(model) OVER entry AS model,
-        max(CASE WHEN outcome = 'failure' THEN 1 ELSE 0 END) OVER entry AS has_failed
+        event_time,
+        model,
+        outcome
     FROM nearby
     WHERE source_format IN ('gcp.vertex.audit', 'gcp.vertex.request_response')
-    WINDOW entry AS (PARTITION BY source_format, cloud_account_id, coalesce(correlation_id, event_id))
+),
+
+-- Both entries of a streamed call, its first and its last, are one entry that began with the first. Nearly every entry
+-- has one record, and as many partitions of a window cost eight times of what groups and a join do.
+vertex_entries AS (
+    SELECT
+        vertex.event_id,
+        vertex.source_format = 'gcp.vertex.audit' AS is_entry,
+        vertex.record_role,
+        vertex.cloud_account_id,
+        vertex.operation,
+        vertex.is_check,
+        vertex.entry,
+        whole.began,
+        whole.model,
+        whole.has_failed
+    FROM (
+        SELECT
+            source_format,
+            cloud_account_id,
+            entry,
+            CAST(min(event_time) AS BIGINT) AS began,
+            max(model) AS model,
+            max(CASE WHEN outcome = 'failure' THEN 1 ELSE 0 END) AS has_failed
+        FROM vertex
+        GROUP BY source_format, cloud_account_id, entry
+    ) AS whole
+    JOIN vertex
+        ON whole.source_format = vertex.source_format
+        AND whole.entry = vertex.entry
+        AND (whole.cloud_account_id IS NOT DISTINCT FROM vertex.cloud_account_id)
 ),
 
 -- Refused calls and counts of tokens are in no log of requests, and a check by Model Armor is no call.

@@ -3,7 +3,7 @@
 
 import { chromium } from 'playwright-core'
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -50,11 +50,13 @@ const RULES = ['canary-regression', 'guardrail-weakened', 'permission-denied-bur
 const PATIENCE = 300e3
 
 /** A board of one's own: a chart of each kind over few rows. */
+let position = 0
 const OWN_BOARD = {
   'board.sql': `-- /// board
 -- id       = "own"
 -- title    = "Own board"
 -- position = 9
+-- description = "For the test"
 -- ///
 `,
   'own-calls.sql': panelFile('own-calls', 'stacked', `SELECT date_bin($bucket, event_time) AS time, source_format AS series, count(*) AS value
@@ -69,15 +71,17 @@ FROM calls WHERE event_time >= $from AND event_time < $to GROUP BY 1 ORDER BY 2 
 }
 
 function panelFile(id, chart, sql) {
+  const unit = chart === 'table' ? '' : '-- unit   = "count"\n'
   const bucket = ['stat', 'table'].includes(chart) ? '' : '-- bucket = "15m"\n'
+  position += 1
   return `-- /// panel
 -- id     = "${id}"
 -- title  = "${id}"
 -- board  = "own"
+-- position = ${position}
 -- size   = "half"
 -- chart  = "${chart}"
--- unit   = "count"
-${bucket}-- description = "For the test"
+${unit}${bucket}-- description = "For the test"
 -- ///
 ${sql}
 `
@@ -137,8 +141,20 @@ async function settled(page) {
   assert.deepEqual(failed, [])
 }
 
-const shot = async (page, name, options = {}) => {
-  await page.mouse.move(2, 400)
+/** A window of its own; with `WEB`, files of the front end are those of that folder. */
+async function opened(browser, address, options) {
+  const context = await browser.newContext(options)
+  context.setDefaultTimeout(PATIENCE)
+  if (process.env.WEB) {
+    for (const [name, contentType] of [['app.js', 'text/javascript'], ['app.css', 'text/css']]) {
+      await context.route(`${address}/assets/${name}`, (route) => route.fulfill({ body: readFileSync(join(process.env.WEB, name)), contentType }))
+    }
+  }
+  return context
+}
+
+const shot = async (page, name, { hover = false, ...options } = {}) => {
+  if (!hover) await page.mouse.move(2, 400)
   await page.screenshot({ path: join(shots, name + '.png'), ...options })
 }
 
@@ -216,14 +232,15 @@ test('a click on a bar leads to the calls behind it, a title to the query', asyn
   const box = await over.boundingBox()
   await page.mouse.move(box.x + box.width * 0.5, box.y + box.height - 6)
   await page.waitForSelector('#panel-tokens-by-caller .tip:not([hidden])')
-  await shot(page, 'tooltip')
-  await page.mouse.move(box.x + box.width * 0.5, box.y + box.height - 6)
+  await shot(page, 'tooltip', { hover: true })
   await page.mouse.click(box.x + box.width * 0.5, box.y + box.height - 6)
   await page.waitForURL(/\/sql\?q=/)
   await page.waitForSelector('.answer table')
   const sql = await page.inputValue('.editor-text')
   assert.match(sql, /FROM calls_merged/)
   assert.doesNotMatch(sql, /\$(from|to|series|caller|model)/)
+  // What was not chosen is no condition.
+  assert.doesNotMatch(sql, /NULL/)
   assert.ok((await page.locator('.answer tbody tr').count()) > 0)
   await shot(page, 'sql')
   await page.goBack()
@@ -316,6 +333,142 @@ test('the keyboard goes everywhere', async ({ page, address }) => {
   assert.match(page.url(), /q=canary/)
 })
 
+test('without a pointer a range is chosen, a chart read, and what is behind it opened', async ({ page, address }) => {
+  await page.goto(`${address}/boards/security`)
+  await settled(page)
+  const focused = () => page.evaluate(() => document.activeElement.getAttribute('name') ?? document.activeElement.id)
+  // From the top of the page on with Tab: every stop is seen, and none is a trap.
+  const stops = new Set()
+  await page.evaluate(() => document.activeElement.blur())
+  for (let at = 0; at < 200; at += 1) {
+    await page.keyboard.press('Tab')
+    const stop = await page.evaluate(() => {
+      const element = document.activeElement
+      if (element === document.body) return null
+      element.dataset.stop ??= String(document.querySelectorAll('[data-stop]').length)
+      const { outlineStyle, outlineWidth } = getComputedStyle(element)
+      const has = outlineStyle !== 'none' && parseFloat(outlineWidth) > 0
+      return { stop: element.dataset.stop, seen: has || element.matches(':has(~ :focus), details summary'), what: element.outerHTML.slice(0, 80) }
+    })
+    if (stop === null || stops.has(stop.stop)) break
+    assert.ok(stop.seen, `no ring around ${stop.what}`)
+    stops.add(stop.stop)
+  }
+  assert.ok(stops.size > 40 && stops.size < 200, `${stops.size} stops`)
+  const reached = await page.$$eval('.panel', (panels) => panels.filter((panel) => !panel.querySelector('[data-stop]')).map((panel) => panel.id))
+  assert.deepEqual(reached, [], 'panels that Tab passes over')
+
+  // A choice stays where the keyboard is, though all panels are others after it.
+  await page.focus('[name="range-6h"]')
+  await page.keyboard.press('Enter')
+  await page.waitForURL(/range=6h/)
+  assert.equal(await focused(), 'range-6h')
+  await page.focus('[name="range-24h"]')
+  await page.keyboard.press('Enter')
+  await settled(page)
+
+  await page.focus('#panel-tokens-by-caller .chart-canvas')
+  for (let at = 0; at < 13; at += 1) await page.keyboard.press('ArrowRight')
+  const tip = page.locator('#panel-tokens-by-caller .tip')
+  assert.match(await tip.innerText(), /^2 Mar 03:00/)
+  await page.keyboard.press('ArrowUp')
+  const series = await tip.locator('.near .tip-name').innerText()
+  await shot(page, 'keyboard', { hover: true })
+  await page.keyboard.press('Enter')
+  await page.waitForURL(/\/sql\?q=/)
+  await page.waitForSelector('.answer table')
+  const sql = await page.inputValue('.editor-text')
+  assert.match(sql, /TIMESTAMP '2026-03-02T03:00:00.000Z' AND event_time < TIMESTAMP '2026-03-02T03:15:00.000Z'/)
+  assert.match(sql, /coalesce\(caller, '\(nobody named\)'\) = '/)
+  assert.ok(sql.includes(series.replace('…', '')), `${series} in ${sql}`)
+
+  // Esc closes what is open and leaves the keyboard there.
+  await page.goBack()
+  await settled(page)
+  await page.focus('.custom summary')
+  await page.keyboard.press('Enter')
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Escape')
+  assert.equal(await page.locator('.custom[open]').count(), 0)
+  assert.ok(await page.evaluate(() => document.activeElement.matches('.custom summary')))
+})
+
+test('nothing moves for whoever asked for that', async ({ page, address }) => {
+  // Never answered: the panel goes on waiting.
+  await page.route('**/api/panels/latency?*', () => {})
+  for (const [reducedMotion, moves] of [['no-preference', true], ['reduce', false]]) {
+    await page.emulateMedia({ reducedMotion })
+    await page.goto(`${address}/boards/model`)
+    await page.waitForSelector('#panel-latency.busy')
+    assert.equal(await page.evaluate(() => document.getAnimations().length > 0), moves, reducedMotion)
+  }
+})
+
+/** Texts with less contrast to what is behind them than WCAG 2.2 asks of small text (AA). */
+function pale() {
+  const parts = (text) => {
+    const [r, g, b, a = 1] = text.match(/[\d.]+/g).map(Number)
+    return { r, g, b, a }
+  }
+  const over = (top, below) => {
+    const mix = (name) => top[name] * top.a + below[name] * (1 - top.a)
+    return { r: mix('r'), g: mix('g'), b: mix('b'), a: 1 }
+  }
+  const light = ({ r, g, b }) => {
+    const [x, y, z] = [r, g, b].map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4))
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z
+  }
+  const groundOf = (element) => {
+    const layers = []
+    for (let one = element; one; one = one.parentElement) {
+      const color = parts(getComputedStyle(one).backgroundColor)
+      layers.push(color)
+      if (color.a === 1) break
+    }
+    return layers.reverse().reduce((below, top) => over(top, below), { r: 255, g: 255, b: 255, a: 1 })
+  }
+  const found = new Set()
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement
+    if (!walker.currentNode.data.trim() || !element.checkVisibility({ visibilityProperty: true }) || element.matches('noscript, script, option')) continue
+    // The text of the editor is drawn by what lies below it.
+    if (element.matches('textarea') || element.closest(':disabled')) continue
+    const ground = groundOf(element)
+    const text = parts(getComputedStyle(element).color)
+    for (let one = element; one; one = one.parentElement) text.a *= Number(getComputedStyle(one).opacity)
+    const [a, b] = [light(over(text, ground)), light(ground)]
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)
+    if (contrast < 4.5) found.add(`${contrast.toFixed(2)} ${element.tagName.toLowerCase()}.${element.className} ${walker.currentNode.data.trim().slice(0, 30)}`)
+  }
+  return [...found]
+}
+
+test('every text can be read, light and dark', async ({ page, address }) => {
+  const [{ finding_id }] = ask(`SELECT finding_id FROM findings_now WHERE rule_id = 'guardrail-weakened' LIMIT 1`)
+  for (const theme of ['light', 'dark']) {
+    await page.goto(address + '/sql')
+    await page.evaluate((theme) => localStorage.setItem('inferwatch.theme', JSON.stringify(theme)), theme)
+    for (const [path, ready] of [
+      ['/boards/security', '.panel'],
+      ['/boards/model', '.panel'],
+      ['/boards/reliability', '.panel'],
+      ['/findings', 'tr.item'],
+      [`/findings/${finding_id}`, '.timeline'],
+      ['/rules', 'tr.item'],
+      ['/rules/guardrail-weakened', '.code'],
+      ['/sql?q=SELECT%20caller%2C%20model%2C%20outcome%2C%20http_status_code%20FROM%20calls%20LIMIT%2020', '.answer td'],
+    ]) {
+      await page.goto(address + path)
+      await page.waitForSelector(ready)
+      if (ready === '.panel') await settled(page)
+      else await shot(page, `${path.split(/[/?]/)[1]}${path.split('/').length > 2 ? '-one' : ''}-${theme}`, { fullPage: true })
+      assert.deepEqual(await page.evaluate(pale), [], `${theme} ${path}`)
+    }
+  }
+  await page.evaluate(() => localStorage.removeItem('inferwatch.theme'))
+})
+
 test('an empty range and a failing panel say so', async ({ page, address }) => {
   await page.goto(`${address}/boards/model?from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z`)
   await settled(page)
@@ -333,13 +486,15 @@ test('an empty range and a failing panel say so', async ({ page, address }) => {
 })
 
 test('at phone width nothing is cut off', async ({ browser, address, state }) => {
-  const context = await browser.newContext({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, storageState: state })
-  context.setDefaultTimeout(PATIENCE)
+  const context = await opened(browser, address, { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, storageState: state })
   const page = await context.newPage()
   for (const [path, name, ready] of [
-    ['/boards/security', 'phone-board', '.panel'],
+    ['/boards/security', 'phone-security', '.panel'],
+    ['/boards/model', 'phone-model', '.panel'],
+    ['/boards/reliability', 'phone-reliability', '.panel'],
     ['/findings', 'phone-findings', 'tr.item'],
     ['/rules', 'phone-rules', 'tr.item'],
+    ['/rules/guardrail-weakened', 'phone-rule', '.code'],
     ['/sql', 'phone-sql', '.editor'],
   ]) {
     await page.goto(address + path)
@@ -347,7 +502,9 @@ test('at phone width nothing is cut off', async ({ browser, address, state }) =>
     if (ready === '.panel') await settled(page)
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
     assert.ok(wide <= 0, `${path} is ${wide} pixels too wide`)
-    await shot(page, name)
+    const cut = await page.evaluate(() => [...document.querySelectorAll('h1, h2, .stat-value, .stat-before, .toolbar *')].filter((one) => one.checkVisibility() && one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1).map((one) => one.innerText))
+    assert.deepEqual(cut, [], `cut off on ${path}`)
+    await shot(page, name, { fullPage: ready === '.panel' })
   }
   await page.goto(address + '/findings')
   await page.locator('tr.item a.main').first().click()
@@ -428,8 +585,7 @@ const browser = await chromium.launch({
 })
 let failures = 0
 try {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } })
-  context.setDefaultTimeout(PATIENCE)
+  const context = await opened(browser, address, { viewport: { width: 1440, height: 900 } })
   const login = await context.newPage()
   await login.goto(address)
   await login.fill('#token', secret)

@@ -2,6 +2,9 @@
 # Drives the dashboard of a built inferwatch in headless Chromium. Screenshots go to tests/browser/shots.
 #
 #   tests/browser/run.sh target/debug/inferwatch
+#   ONLY=keyboard WEB=$PWD/web/dist tests/browser/run.sh target/debug/inferwatch
+#
+# `ONLY` is a part of the names of tests; `WEB` has files of the front end that are used instead of those in the program.
 #
 # Installs playwright-core from npm and, where it is missing and this is root on Debian, chromium. Without a package
 # registry there is nothing to test with: it says so and ends with 0. Anything else that fails is a failure.

@@ -9,6 +9,9 @@ import { shaped } from './series.js'
 const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC')
 const two = (value) => String(value).padStart(2, '0')
 
+/** Steps of an axis on which there is nothing between whole numbers. */
+const WHOLE = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat()
+
 /** Hours, and the day where a new one begins. */
 function timeTicks(plot, ticks) {
   let before = null
@@ -33,8 +36,10 @@ export class Chart {
     this.height = height
     this.sync = sync
     this.hidden = new Set()
-    this.canvas = h('div', { class: 'chart-canvas' })
-    this.tip = h('div', { class: 'tip', hidden: true })
+    this.tall = height
+    this.canvas = h('div', { class: 'chart-canvas', tabindex: 0, role: 'group', 'aria-label': this.describe(), onkeydown: (event) => this.press(event), onblur: () => this.leave() })
+    this.canvas.style.minHeight = height + 'px'
+    this.tip = h('div', { class: 'tip', hidden: true, role: 'status' })
     this.legend = h('div', { class: 'legend' })
     this.element = h('div', { class: 'chart' }, this.canvas, this.legend, this.tip)
     this.width = 0
@@ -46,12 +51,13 @@ export class Chart {
     return this.data.series.length === 0
   }
 
-  /** As wide as its box. */
+  /** As large as its box, which is as high as what stands beside it. */
   fit() {
-    const width = Math.floor(this.canvas.clientWidth)
-    if (width < 40 || width === this.width) return
+    const [width, tall] = [Math.floor(this.canvas.clientWidth), Math.max(this.height, Math.floor(this.canvas.clientHeight))]
+    if (width < 40 || (width === this.width && tall === this.tall)) return
     this.width = width
-    if (this.plot) this.plot.setSize({ width, height: this.height })
+    this.tall = tall
+    if (this.plot) this.plot.setSize({ width, height: tall })
     else this.draw()
   }
 
@@ -87,7 +93,7 @@ export class Chart {
   draw() {
     const { panel, data } = this
     this.colors = new Map()
-    const list = colors(data.series.map((one) => one.name))
+    const list = colors(data.series.map((one) => one.name), data.isNamed)
     data.series.forEach((one, place) => this.colors.set(one.name, list[place]))
     if (this.isHeat) this.classes = [...data.series].sort((a, b) => a.order - b.order)
     const axis = color('axis')
@@ -97,7 +103,7 @@ export class Chart {
     const isLog = panel.scale === 'log'
     const options = {
       width: this.width,
-      height: this.height,
+      height: this.tall,
       tzDate: utc,
       padding: [8, 18, 0, 0],
       cursor: {
@@ -113,14 +119,15 @@ export class Chart {
         y: isLog ? { distr: 3, log: 10, range: () => this.extentLog() } : { range: () => this.extent() },
       },
       axes: [
-        { ...common, size: 24, gap: 4, space: 64, values: timeTicks, grid: { show: false } },
+        { ...common, size: 27, gap: 7, space: 64, values: timeTicks, grid: { show: false } },
         {
           ...common,
           size: (plot, values) => this.axisSize(plot, values, font),
           gap: 6,
           space: 28,
           ...(this.isHeat ? this.heatAxis() : {}),
-          ...(isLog ? { splits: () => this.logSplits() } : {}),
+          ...(isLog ? { splits: () => this.logSplits(), filter: (plot, splits) => splits } : {}),
+          ...(panel.unit === 'count' && this.isWhole() ? { incrs: WHOLE } : {}),
           ...(this.isHeat ? {} : { values: (plot, ticks) => ticks.map((value) => tick(value, panel.unit)) }),
         },
       ],
@@ -157,6 +164,10 @@ export class Chart {
       spanGaps: false,
       points: { show: alone.length > 0, size: 5, fill: stroke, filter: () => alone },
     }
+  }
+
+  isWhole() {
+    return this.data.series.every((one) => one.values.every((value) => value === null || Number.isInteger(value)))
   }
 
   axisSize(plot, values, font) {
@@ -389,6 +400,7 @@ export class Chart {
 
   listen(plot) {
     plot.over.addEventListener('mouseleave', () => (this.tip.hidden = true))
+    plot.over.addEventListener('mousemove', () => (this.isByKeys = false))
     let down = null
     plot.over.addEventListener('mousedown', (event) => (down = event.clientX))
     plot.over.addEventListener('click', (event) => {
@@ -410,11 +422,61 @@ export class Chart {
     this.onRange?.(from, to)
   }
 
+  describe() {
+    const names = this.data.series.map((one) => one.name).join(', ')
+    return `Chart of ${names}. Arrows move through it${this.onPick ? ', Enter opens what is behind a value' : ''}.`
+  }
+
+  /** Arrows move as a pointer would: through the steps, and through the series of one. */
+  press(event) {
+    if (!this.plot || event.ctrlKey || event.metaKey || event.altKey) return
+    const { times, step } = this.data
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1], Home: [-times.length, 0], End: [times.length, 0] }
+    const move = moves[event.key]
+    if (event.key === 'Escape') this.leave()
+    if (event.key === 'Enter' && this.found && this.onPick) {
+      event.preventDefault()
+      return this.onPick(this.found)
+    }
+    if (!move) return
+    event.preventDefault()
+    const before = this.found?.at ?? (move[0] < 0 ? times.length : -1)
+    const at = Math.min(times.length - 1, Math.max(0, before + move[0]))
+    const places = this.placesOf(at)
+    let place = places.findIndex((one) => one.name === this.found?.series)
+    if (places.length > 0) place = Math.min(places.length - 1, Math.max(0, place + move[1]))
+    this.isByKeys = true
+    this.plot.setCursor({ left: this.plot.valToPos(times[at] + step / 2, 'x'), top: places[place]?.top ?? this.plot.over.clientHeight / 2 })
+  }
+
+  /** Where the series of a step are drawn, from below. */
+  placesOf(at) {
+    const top = (value) => this.plot.valToPos(value, 'y')
+    if (this.isHeat) return this.classes.map((one, row) => ({ name: one.name, has: one.values[at], top: top(row + 0.5) })).filter((one) => one.has)
+    let base = 0
+    const places = []
+    for (const one of this.visible()) {
+      const value = one.values[at]
+      if (value === null || (this.isStacked && !value)) continue
+      places.push({ name: one.name, top: top(this.isStacked ? base + value / 2 : value) })
+      base += value
+    }
+    return places.sort((a, b) => b.top - a.top)
+  }
+
+  leave() {
+    this.isByKeys = false
+    this.found = null
+    this.tip.hidden = true
+    this.plot?.setCursor({ left: -10, top: -10 })
+  }
+
   point(plot) {
     const { left, top } = plot.cursor
-    const isOver = left >= 0 && plot.over.matches(':hover')
+    const isOver = left >= 0 && (this.isByKeys || plot.over.matches(':hover'))
     if (!isOver) return void (this.tip.hidden = true)
     const found = this.under(plot, left, top)
+    this.found = found
     if (!found) return void (this.tip.hidden = true)
     const { unit } = this.panel
     const shown = this.isHeat ? [...this.classes].reverse() : this.visible()
@@ -444,6 +506,6 @@ export class Chart {
     const offset = plot.over.offsetLeft + left
     const isRight = offset > this.width * 0.55
     const x = isRight ? offset - this.tip.offsetWidth - 14 : offset + 14
-    this.tip.style.transform = `translate(${Math.round(Math.max(0, x))}px, ${Math.round(Math.max(0, Math.min(top - 10, this.height - this.tip.offsetHeight)))}px)`
+    this.tip.style.transform = `translate(${Math.round(Math.max(0, x))}px, ${Math.round(Math.max(0, Math.min(top - 10, this.tall - this.tip.offsetHeight)))}px)`
   }
 }

@@ -27,7 +27,7 @@ function duration(ms) {
   const size = Math.abs(ms)
   const sign = ms < 0 ? '−' : ''
   if (size < 1) return sign + trimmed(fixed(size, 2)) + ' ms'
-  if (size < 1000) return sign + fixed(size, size < 10 ? 1 : 0) + ' ms'
+  if (size < 1000) return sign + trimmed(fixed(size, size < 10 ? 1 : 0)) + ' ms'
   if (size < 60000) return sign + trimmed(fixed(size / 1000, size < 10000 ? 2 : 1)) + ' s'
   if (size < 3600000) return sign + trimmed(fixed(size / 60000, 1)) + ' min'
   return sign + trimmed(fixed(size / 3600000, 1)) + ' h'
@@ -179,6 +179,13 @@ export function tail(name, length = 34) {
 
 /** The subject of a finding: its values, one after another. */
 export function subject(entity) {
+  if (typeof entity === 'string' && entity.startsWith('{')) {
+    try {
+      return subject(JSON.parse(entity))
+    } catch {
+      return entity
+    }
+  }
   if (!entity || typeof entity !== 'object') return entity ? String(entity) : '–'
   return Object.values(entity)
     .filter((value) => value !== null)

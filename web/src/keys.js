@@ -24,7 +24,11 @@ export function listen(current, act) {
     if (event.ctrlKey || event.metaKey || event.altKey) return
     if (event.key === 'Escape') {
       document.querySelector('dialog[open]')?.close()
-      for (const open of document.querySelectorAll('details[open]')) open.open = false
+      for (const open of document.querySelectorAll('details[open]')) {
+        const isInside = open.contains(document.activeElement)
+        open.open = false
+        if (isInside) return open.querySelector('summary').focus()
+      }
       if (isTyping(event.target)) event.target.blur()
       return
     }
@@ -92,6 +96,7 @@ export function help() {
       line(['/'], 'Search, or filter'),
       line(['j'], 'Next panel or row'),
       line(['k'], 'The one before'),
+      line(['←', '→', '↑', '↓'], 'Through a chart; Enter opens what is behind'),
       line(['o'], 'Open it: its query, or its page'),
       line(['['], 'Earlier'),
       line([']'], 'Later'),

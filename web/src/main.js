@@ -42,7 +42,7 @@ function frame() {
   const keys = h('button', { type: 'button', class: 'plain', title: 'Keyboard  ?', 'aria-label': 'Keyboard', onclick: help }, icon('help'))
   const out = h('form', { method: 'post', action: '/logout' }, h('button', { type: 'submit', class: 'plain', title: 'Sign out', 'aria-label': 'Sign out' }, icon('out')))
   const brand = h('a', { class: 'brand', href: standing ? null : '/', title: 'inferwatch' }, mark(), h('span', null, 'inferwatch'))
-  fill(document.body, standing ? null : h('a', { class: 'skip', href: '#main' }, 'To the page'), h('header', { class: 'top' }, brand, nav, h('span', { class: 'grow' }), theme, standing ? null : [keys, out]), main)
+  fill(document.body, standing ? null : h('a', { class: 'skip', href: '#main', onclick: (event) => (event.preventDefault(), main.focus()) }, 'To the page'), h('header', { class: 'top' }, brand, nav, h('span', { class: 'grow' }), theme, standing ? null : [keys, out]), main)
 }
 
 function mark() {
@@ -65,6 +65,8 @@ function drawNav() {
 }
 
 function pageOf(path) {
+  // The address of a file says where somebody put it.
+  if (standing) return board(standing.board.id)
   const [, kind, name] = path.split('/')
   if (kind === 'findings') return name ? finding(name) : findings()
   if (kind === 'rules') return name ? rule(name) : rules()
@@ -74,13 +76,22 @@ function pageOf(path) {
 }
 
 function show() {
-  const at = document.activeElement?.getAttribute?.('name')
+  const name = document.activeElement?.getAttribute?.('name')
+  const isFirst = current === null
   current?.leave?.()
   current = pageOf(here().path)
   document.title = `${current.title} · inferwatch`
   fill(main, current.element)
   drawNav()
-  if (at) main.querySelector(`[name="${CSS.escape(at)}"]`)?.focus()
+  if (isFirst) return
+  // Who moves by keyboard goes on where they were, or at the beginning of the page.
+  if (name) main.querySelector(`[name="${CSS.escape(name)}"]`)?.focus({ preventScroll: true })
+  if (document.activeElement === document.body) main.focus({ preventScroll: true })
+}
+
+/** What is open over the page is closed by a click elsewhere. */
+function closeOthers(event) {
+  for (const open of document.querySelectorAll('details[open]')) if (!open.contains(event.target)) open.open = false
 }
 
 /** Links inside go without loading a page. */
@@ -96,6 +107,7 @@ function follow(event) {
 async function start() {
   applyTheme()
   frame()
+  document.addEventListener('click', closeOthers)
   if (standing) {
     known.boards = [standing.board]
     return show()

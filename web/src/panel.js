@@ -9,7 +9,10 @@ import { table } from './table.js'
 
 const quoted = (text) => (text === null || text === undefined || text === '' ? 'NULL' : `'${String(text).replaceAll("'", "''")}'`)
 
-/** A drill-down with its values in place, as a person would have typed them. */
+/** A condition that holds for every row unless its parameter has a value. */
+const OPTIONAL = /\n *AND \(\$(series|caller|model) IS NULL OR (.+)\)(?=\n|$)/g
+
+/** A drill-down with its values in place and no condition without one, as a person would have typed it. */
 export function filled(sql, { from, to, series, caller, model }) {
   const values = {
     from: `TIMESTAMP '${new Date(from).toISOString()}'`,
@@ -18,13 +21,20 @@ export function filled(sql, { from, to, series, caller, model }) {
     caller: quoted(caller),
     model: quoted(model),
   }
-  return sql.replace(/\$(from|to|series|caller|model)\b/g, (_, name) => values[name])
+  const needed = sql.replace(OPTIONAL, (all, name, condition) => {
+    if (values[name] === 'NULL') return ''
+    return / OR /i.test(condition) ? all : all.replace(/\(.+\)$/, () => condition)
+  })
+  return needed.replace(/\$(from|to|series|caller|model)\b/g, (_, name) => values[name])
 }
 
 /** A loading, empty or failed panel. */
 export function notice(kind, title, text, ...actions) {
   return h('div', { class: ['notice', kind] }, kind === 'error' && icon('alert'), h('strong', null, title), text && h('p', null, text), actions.length > 0 && h('div', { class: 'actions' }, actions))
 }
+
+/** A text of a file with lines of its own width: those of a paragraph are one. */
+export const prose = (text) => h('p', { class: 'prose' }, String(text).replace(/([^\n])\n(?![\n\s*-])/g, '$1 '))
 
 export const skeleton = (rows = 3) => h('div', { class: 'skeleton', 'aria-label': 'loading' }, Array.from({ length: rows }, () => h('span')))
 

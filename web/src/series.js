@@ -41,7 +41,7 @@ export function shaped(panel, answer) {
     list.sort((a, b) => rest(a.name) - rest(b.name) || b.total - a.total || String(a.name).localeCompare(String(b.name)))
   }
   for (const one of list) one.values = one.values.map((value) => value ?? wanted)
-  return { times, step, series: list, to: last, from: first }
+  return { times, step, series: list, to: last, from: first, isNamed: at('series') >= 0 }
 }
 
 const rest = (name) => (/^\(.*\)$/.test(String(name)) ? 1 : 0)

@@ -25,7 +25,7 @@ export function toolbar({ standard, filters = true, onRefresh, extra }) {
   const choice = h(
     'div',
     { class: 'segments', role: 'group', 'aria-label': 'Range' },
-    RANGES.map(([name]) => h('button', { type: 'button', class: now.name === name && 'on', 'aria-pressed': String(now.name === name), onclick: () => set({ range: name, from: null, to: null }) }, name)),
+    RANGES.map(([name]) => h('button', { type: 'button', name: 'range-' + name, class: now.name === name && 'on', 'aria-pressed': String(now.name === name), onclick: () => set({ range: name, from: null, to: null }) }, name)),
   )
   const from = h('input', { type: 'datetime-local', value: local(now.from), 'aria-label': 'From, UTC' })
   const to = h('input', { type: 'datetime-local', value: local(now.to), 'aria-label': 'To, UTC' })
@@ -59,7 +59,7 @@ export function toolbar({ standard, filters = true, onRefresh, extra }) {
     'div',
     { class: 'toolbar' },
     choice,
-    h('div', { class: 'step' }, h('button', { type: 'button', title: 'Earlier  [', 'aria-label': 'Earlier', onclick: () => shift(-1, standard) }, icon('left')), h('button', { type: 'button', title: 'Later  ]', 'aria-label': 'Later', onclick: () => shift(1, standard) }, icon('right'))),
+    h('div', { class: 'step' }, h('button', { type: 'button', name: 'earlier', title: 'Earlier  [', 'aria-label': 'Earlier', onclick: () => shift(-1, standard) }, icon('left')), h('button', { type: 'button', name: 'later', title: 'Later  ]', 'aria-label': 'Later', onclick: () => shift(1, standard) }, icon('right'))),
     custom,
     state,
     filters && [filter('caller', 'Caller'), filter('model', 'Model')],
@@ -71,7 +71,7 @@ export function toolbar({ standard, filters = true, onRefresh, extra }) {
 
 function filter(name, label) {
   const value = here().search.get(name) ?? ''
-  const input = h('input', { type: 'search', name, value, placeholder: label, 'aria-label': label, list: 'known-' + name, class: [value && 'on'], spellcheck: 'false', autocomplete: 'off' })
+  const input = h('input', { type: 'search', name, value, placeholder: label, 'aria-label': label, class: [value && 'on'], spellcheck: 'false', autocomplete: 'off' })
   input.addEventListener('change', () => set({ [name]: input.value.trim() }))
   return input
 }

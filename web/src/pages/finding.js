@@ -3,7 +3,7 @@
 import { get, post } from '../api.js'
 import { h, fill, icon } from '../dom.js'
 import { ago, moment, number, subject, tail, words } from '../format.js'
-import { notice, skeleton } from '../panel.js'
+import { notice, prose, skeleton } from '../panel.js'
 import { go, href } from '../state.js'
 import { badge, cell, table } from '../table.js'
 import { code } from '../sql.js'
@@ -56,7 +56,7 @@ export function finding(id) {
           evidence(one),
           section('Timeline of signals', timeline(data), windows && windows.element),
           events(data.events),
-          rule && section('The rule', h('p', { class: 'prose' }, rule.description), code(rule.sql)),
+          rule && section('The rule', prose(rule.description), code(rule.sql)),
           !rule && section('The rule', notice('empty', 'This server does not have the rule any more')),
         ),
         h('div', { class: 'narrow' }, triage(data), rule && runbook(rule), related(data.related)),
@@ -118,7 +118,7 @@ export function finding(id) {
   const runbook = (rule) =>
     section(
       'Runbook',
-      h('p', { class: 'prose' }, rule.runbook ?? 'The rule has none.'),
+      prose(rule.runbook ?? 'The rule has none.'),
       rule.false_positives.length > 0 && [h('h3', null, 'Known false positives'), h('ul', null, rule.false_positives.map((text) => h('li', null, text)))],
       rule.references.length > 0 && [h('h3', null, 'References'), h('ul', null, rule.references.map((text) => h('li', null, text)))],
     )

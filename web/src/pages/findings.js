@@ -22,7 +22,7 @@ export function findings() {
   const choice = (name, label, options) =>
     h(
       'select',
-      { 'aria-label': label, class: chosen(name) && 'on', onchange: (event) => set({ [name]: event.target.value }) },
+      { name, 'aria-label': label, class: chosen(name) && 'on', onchange: (event) => set({ [name]: event.target.value }) },
       h('option', { value: '' }, label),
       options.map((option) => h('option', { value: option, selected: chosen(name) === option }, words(option))),
     )
@@ -95,7 +95,7 @@ export function findings() {
   }
   load()
 
-  const told = h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: chosen('told') === 'all', onchange: (event) => set({ told: event.target.checked ? 'all' : null }) }), 'signals and exceptions')
+  const told = h('label', { class: 'check' }, h('input', { type: 'checkbox', name: 'told', checked: chosen('told') === 'all', onchange: (event) => set({ told: event.target.checked ? 'all' : null }) }), 'signals and exceptions')
   return {
     title: 'Findings',
     standard: STANDARD,

@@ -3,8 +3,8 @@
 import { get } from '../api.js'
 import { Chart } from '../chart.js'
 import { h, fill } from '../dom.js'
-import { moment } from '../format.js'
-import { notice, skeleton } from '../panel.js'
+import { moment, subject, words } from '../format.js'
+import { notice, prose, skeleton } from '../panel.js'
 import { asked, go, href } from '../state.js'
 import { code } from '../sql.js'
 import { badge, table } from '../table.js'
@@ -36,7 +36,7 @@ export function rule(id) {
       to: data.to,
       bucket_seconds: data.bucket_seconds,
       columns: ['time', 'series', 'value'].map((name) => ({ name })),
-      rows: data.windows.map((row) => [row.time, row.series, row.value]),
+      rows: data.windows.map((row) => [row.time, words(row.series), row.value]),
     }
     chart = data.windows.length ? new Chart(panel, answer, { height: 150, sync: 'rule' }) : null
     const states = ['window_end', 'state', 'findings', 'elapsed_ms', 'detail']
@@ -61,7 +61,7 @@ export function rule(id) {
             data.findings.length
               ? table(
                   found.map((name) => ({ name })),
-                  data.findings.map((row) => Object.assign(pick(found)(row), { id: row.finding_id })),
+                  data.findings.map((row) => Object.assign(pick(found)({ ...row, entity: subject(row.entity) }), { id: row.finding_id })),
                   { label: 'Findings', onRow: (row) => go('/findings/' + encodeURIComponent(row.id)) },
                 )
               : notice('empty', 'None in this range'),
@@ -73,8 +73,8 @@ export function rule(id) {
         h(
           'div',
           { class: 'narrow' },
-          section('What it looks for', h('p', { class: 'prose' }, rule.description)),
-          section('Runbook', h('p', { class: 'prose' }, rule.runbook ?? 'It has none.')),
+          section('What it looks for', prose(rule.description)),
+          section('Runbook', prose(rule.runbook ?? 'It has none.')),
           section(
             'How it runs',
             h(
