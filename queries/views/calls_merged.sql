@@ -115,20 +115,21 @@ vertex_entries AS (
         AND (whole.cloud_account_id IS NOT DISTINCT FROM vertex.cloud_account_id)
 ),
 
--- Refused calls and counts of tokens are in no log of requests, and a check by Model Armor is no call. A place is the time
--- of an entry and its name, so that the nearest before is the greatest place up to here. The greatest is carried along from
--- row to row; the last value that is not null would be looked for in all rows before each.
+-- Refused calls and counts of tokens are in no log of requests, and a check by Model Armor is no call.
 vertex_neighbours AS (
     SELECT
         *,
-        max(CASE WHEN is_entry THEN place END) OVER earlier AS entry_before,
-        min(CASE WHEN is_entry THEN place END) OVER later AS entry_after,
-        max(CASE WHEN NOT is_entry THEN place END) OVER earlier AS call_before,
-        min(CASE WHEN NOT is_entry THEN place END) OVER later AS call_after
+        last_value(CASE WHEN is_entry THEN began END) IGNORE NULLS OVER earlier AS entry_before,
+        first_value(CASE WHEN is_entry THEN began END) IGNORE NULLS OVER later AS entry_after,
+        last_value(CASE WHEN is_entry THEN entry END) IGNORE NULLS OVER earlier AS entry_before_id,
+        first_value(CASE WHEN is_entry THEN entry END) IGNORE NULLS OVER later AS entry_after_id,
+        last_value(CASE WHEN NOT is_entry THEN began END) IGNORE NULLS OVER earlier AS call_before,
+        first_value(CASE WHEN NOT is_entry THEN began END) IGNORE NULLS OVER later AS call_after,
+        last_value(CASE WHEN NOT is_entry THEN entry END) IGNORE NULLS OVER earlier AS call_before_id,
+        first_value(CASE WHEN NOT is_entry THEN entry END) IGNORE NULLS OVER later AS call_after_id
     FROM (
         SELECT
             *,
-            concat(lpad(CAST(began AS VARCHAR), 20, '0'), entry) AS place,
             cloud_account_id IS NOT NULL AND model IS NOT NULL AND operation <> 'count_tokens' AND NOT is_check
                 AND NOT (is_entry AND has_failed = 1) AS can_match
         FROM vertex_entries
@@ -139,35 +140,13 @@ vertex_neighbours AS (
             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
         ),
         later AS (
-            PARTITION BY can_match, cloud_account_id, model ORDER BY began DESC, event_id DESC
-            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            PARTITION BY can_match, cloud_account_id, model ORDER BY began, event_id
+            ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
         )
 ),
 
-vertex_nearest AS (
-    SELECT
-        event_id,
-        is_entry,
-        is_check,
-        can_match,
-        record_role,
-        cloud_account_id,
-        entry,
-        -- Of the other log, and how far away. Times are microseconds.
-        substr(other_before, 21) AS before,
-        coalesce(began - TRY_CAST(substr(other_before, 1, 20) AS BIGINT), 5000001) AS to_before,
-        substr(other_after, 21) AS after,
-        coalesce(TRY_CAST(substr(other_after, 1, 20) AS BIGINT) - began, 5000001) AS to_after
-    FROM (
-        SELECT
-            *,
-            CASE WHEN is_entry THEN call_before ELSE entry_before END AS other_before,
-            CASE WHEN is_entry THEN call_after ELSE entry_after END AS other_after
-        FROM vertex_neighbours
-    )
-),
-
--- A pair is named by both of its sides. Only where each is the other's nearest do both give the same name.
+-- A pair is named by both of its sides. Only where each is the other's nearest do both give the same name. Times are
+-- microseconds.
 vertex_calls AS (
     SELECT
         event_id,
@@ -177,12 +156,16 @@ vertex_calls AS (
         concat(cloud_account_id, '/', entry) AS entry,
         CASE
             WHEN NOT can_match THEN NULL
-            WHEN to_before <= to_after AND to_before <= 5000000
-                THEN CASE WHEN is_entry THEN concat(before, '/', entry) ELSE concat(entry, '/', before) END
-            WHEN to_after < to_before AND to_after <= 5000000
-                THEN CASE WHEN is_entry THEN concat(after, '/', entry) ELSE concat(entry, '/', after) END
+            WHEN is_entry THEN CASE
+                WHEN coalesce(began - call_before, 5000001) <= coalesce(call_after - began, 5000001)
+                    THEN CASE WHEN began - call_before <= 5000000 THEN concat(call_before_id, '/', entry) END
+                WHEN call_after - began <= 5000000 THEN concat(call_after_id, '/', entry)
+            END
+            WHEN coalesce(began - entry_before, 5000001) <= coalesce(entry_after - began, 5000001)
+                THEN CASE WHEN began - entry_before <= 5000000 THEN concat(entry, '/', entry_before_id) END
+            WHEN entry_after - began <= 5000000 THEN concat(entry, '/', entry_after_id)
         END AS pair
-    FROM vertex_nearest
+    FROM vertex_neighbours
 ),
 
 -- What is not settled by a record alone.
