@@ -27,6 +27,10 @@ pub(super) fn sql_text(sql: &str) -> String {
         text.push_str(&line);
         text.push('\n');
     }
+    // A text that nobody ends keeps its blank lines, but those that part it from the next block are not its own.
+    while text.ends_with("\n\n") {
+        text.pop();
+    }
     text
 }
 
