@@ -16,7 +16,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Fields, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::utils::memory::get_record_batch_memory_size;
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::error::{DataFusionError, Result as QueryResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -250,11 +250,10 @@ impl Kept {
         let memory = MemoryConsumer::new("Shared").register(context.memory_pool());
         let mut batches = self.plan.execute(stream, context)?;
         let mut rows = Vec::new();
+        // An aggregate cuts its rows out of one batch: each of them keeps all of its buffers, and so do all together.
+        let mut counted = RecordBatchMemoryCounter::new();
         while let Some(batch) = batches.try_next().await? {
-            if memory
-                .try_grow(get_record_batch_memory_size(&batch))
-                .is_err()
-            {
+            if memory.try_grow(counted.count_batch(&batch)).is_err() {
                 return Ok(known.insert(Rows::TooMany).clone());
             }
             rows.push(batch);

@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::session::{SessionOptions, context};
@@ -62,6 +65,22 @@ async fn rows_that_do_not_fit_are_computed_again() {
             assert_eq!(pretty_format_batches(&batches).unwrap().to_string(), counts);
         }
     }
+}
+
+#[tokio::test]
+async fn rows_that_lie_in_one_buffer_are_accounted_once() {
+    let context = sharing(1 << 30);
+    let sql = "WITH n AS (SELECT concat('a name of some thirty-two bytes ', value) AS k, count(*) AS n FROM generate_series(1, 200000) AS s(value) GROUP BY 1) \
+        SELECT count(*), sum(l.n + r.n) FROM n l JOIN n r ON l.k = r.k";
+    let plan = context.sql(sql).await.unwrap();
+    let plan = plan.create_physical_plan().await.unwrap();
+    collect(Arc::clone(&plan), context.task_ctx())
+        .await
+        .unwrap();
+    // What is kept is kept as long as the plan. A name has 33 to 38 bytes, a count 8, and a vector may have room for as
+    // many again; there are twelve batches in each of both streams.
+    let kept = context.runtime_env().memory_pool.reserved();
+    assert!((200_000 * 40..200_000 * 150).contains(&kept), "{kept}");
 }
 
 #[tokio::test]
