@@ -179,5 +179,5 @@ function lengthText(seconds) {
 /** What the query took. */
 export function elapsed(answer) {
   const ms = answer.elapsed_ms
-  return `${answer.is_cached ? 'kept · ' : ''}${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
+  return `${answer.is_cached ? 'kept · ' : ''}${ms < 10 ? ms.toFixed(1) + ' ms' : ms < 10000 ? Math.round(ms) + ' ms' : number(ms, 'ms')}`
 }
