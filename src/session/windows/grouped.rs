@@ -1,13 +1,13 @@
 //! Evaluates window functions group by group, over rows in the order they came in.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayData, ArrayRef, RecordBatch, UInt32Array, make_comparator};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, make_comparator};
 use arrow::compute::{SortColumn, SortOptions, concat, lexsort_to_indices, take};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -66,7 +66,7 @@ struct Held {
     batches: Vec<RecordBatch>,
     memory: MemoryReservation,
     /// Batches that were cut from one share its buffers: each is counted once.
-    buffers: HashSet<usize>,
+    counted: RecordBatchMemoryCounter,
 }
 
 impl Held {
@@ -84,16 +84,12 @@ impl Held {
             group_of: Vec::new(),
             batches: Vec::new(),
             memory,
-            buffers: HashSet::new(),
+            counted: RecordBatchMemoryCounter::new(),
         })
     }
 
     fn push(&mut self, batch: RecordBatch) -> Result<()> {
-        let new_bytes: usize = batch
-            .columns()
-            .iter()
-            .map(|column| new_bytes(&column.to_data(), &mut self.buffers))
-            .sum();
+        let new_bytes = self.counted.count_batch(&batch);
         // Beside the rows: a group and two positions for each.
         self.memory
             .try_grow(new_bytes + batch.num_rows() * 3 * size_of::<u32>())?;
@@ -191,20 +187,6 @@ fn evaluate_all(
         .iter()
         .map(|expression| expression.evaluate(batch)?.into_array(batch.num_rows()))
         .collect()
-}
-
-/// Bytes of buffers that are not in `known` yet; afterwards they are.
-fn new_bytes(data: &ArrayData, known: &mut HashSet<usize>) -> usize {
-    let nulls = data.nulls().map(|nulls| nulls.inner().inner());
-    let own: usize = data
-        .buffers()
-        .iter()
-        .chain(nulls)
-        .filter(|buffer| known.insert(buffer.data_ptr().addr().get()))
-        .map(|buffer| buffer.capacity())
-        .sum();
-    let children = data.child_data().iter();
-    own + children.map(|child| new_bytes(child, known)).sum::<usize>()
 }
 
 /// The rows, group after group, and where each group lies among them.
