@@ -280,11 +280,13 @@ def load(given: argparse.Namespace, folder: Path) -> bool:
 
 
 def caught_up(server: Server, webhook: Webhook) -> None:
-    """Waits until nothing was evaluated or told for a while."""
-    before = None
-    for _ in range(120):
-        now = (server.rows("SELECT count(*) AS n FROM evaluations"), sum(webhook.told.values()), webhook.refused)
-        if now == before:
+    """Waits until something was evaluated, and then nothing was evaluated or told for two minutes."""
+    before, still = (0, 0, 0), 0
+    for _ in range(240):
+        evaluated = int(str(server.rows("SELECT count(*) AS n FROM evaluations")[0]["n"]))
+        now = (evaluated, sum(webhook.told.values()), webhook.refused)
+        still = still + 1 if now == before and evaluated else 0
+        if still == 8:
             return
         before = now
         time.sleep(15)
