@@ -4,6 +4,7 @@ mod absence;
 mod ask;
 mod backtest;
 mod budgets;
+mod calls;
 mod cli;
 mod command;
 mod compaction;

@@ -4,11 +4,13 @@ mod beside;
 mod rewriting;
 
 use arrow::array::RecordBatch;
-use inferwatch::schema::{Call, CallBuilder, Micros, Table};
+use inferwatch::schema::{Call, Micros, Table};
 use inferwatch::store::{CompactOptions, Store, SweepOptions, WriteOptions};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
+
+use crate::calls::batch as calls;
 
 /// 2026-01-30T22:00:00Z, from `date -u -d @1769810400`: two hours before the end of a month's last day but one.
 const START: i64 = 1_769_810_400_000_000;
@@ -32,14 +34,6 @@ fn call<'a>(time: i64, id: &'a str, caller: &'a str, file: &'a str, number: i64)
         tags: vec![("k", "v")],
         ..Call::default()
     }
-}
-
-fn calls<'a>(rows: impl IntoIterator<Item = Call<'a>>) -> RecordBatch {
-    let mut builder = CallBuilder::default();
-    for row in rows {
-        builder.append(&row);
-    }
-    builder.finish()
 }
 
 fn commit(store: &Store, table: Table, batch: RecordBatch, source: &str) {

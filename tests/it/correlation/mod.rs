@@ -9,11 +9,12 @@ use std::path::PathBuf;
 
 use inferwatch::catalog::Pack;
 use inferwatch::detect::{Event, RuleOutcome, RunOptions, context_of, run};
-use inferwatch::schema::{Call, CallBuilder, Micros, Table};
-use inferwatch::store::{Store, WriteOptions};
+use inferwatch::schema::{Call, Micros};
+use inferwatch::store::Store;
 use tempfile::TempDir;
 
 use crate::ask::lines;
+use crate::calls;
 
 const MINUTE: i64 = 60_000_000;
 
@@ -123,11 +124,13 @@ impl TestStore {
     }
 
     fn commit_as(&self, outcome: &'static str, rows: &[Row]) {
-        let mut calls = CallBuilder::default();
-        for (number, minute, caller, model) in rows {
-            calls.append(&Call {
+        let ids: Vec<String> = rows.iter().map(|row| format!("event-{}", row.0)).collect();
+        let calls = rows
+            .iter()
+            .zip(&ids)
+            .map(|((_, minute, caller, model), id)| Call {
                 event_time: Micros(minute * MINUTE + 1_000_000),
-                event_id: &format!("event-{number}"),
+                event_id: id,
                 source_format: "test",
                 record_role: "primary",
                 caller: Some(caller),
@@ -136,15 +139,7 @@ impl TestStore {
                 hour: "1970-01-01T00",
                 ..Call::default()
             });
-        }
-        let mut writer = self
-            .open()
-            .writer(WriteOptions::default())
-            .expect("a writer");
-        writer
-            .write(Table::Calls, calls.finish())
-            .expect("rows are taken");
-        writer.commit(&[]).expect("a commit");
+        calls::commit(&self.open(), calls);
     }
 
     pub(super) fn run<'a>(&self, pack: &'a Pack, options: &RunOptions) -> Vec<RuleOutcome<'a>> {

@@ -10,13 +10,14 @@ use std::path::PathBuf;
 
 use inferwatch::catalog::Pack;
 use inferwatch::detect::{RuleOutcome, RunOptions, context_of, run};
-use inferwatch::schema::{Call, CallBuilder, Micros, Table};
-use inferwatch::store::{Store, WriteOptions};
+use inferwatch::schema::{Call, Micros};
+use inferwatch::store::Store;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
 use crate::ask::lines;
+use crate::calls;
 
 pub(crate) const MINUTE: i64 = 60_000_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
@@ -64,29 +65,19 @@ impl TestStore {
     }
 
     pub(crate) fn commit(&self, rows: &[Row]) {
-        let mut calls = CallBuilder::default();
-        for row in rows {
-            calls.append(&Call {
-                event_time: Micros(row.time),
-                event_id: &row.id,
-                source_format: "test",
-                record_role: "primary",
-                caller: Some(row.caller),
-                input_tokens: Some(row.tokens),
-                output_tokens: Some(0),
-                outcome: row.outcome,
-                hour: "1970-01-01T00",
-                ..Call::default()
-            });
-        }
-        let mut writer = self
-            .open()
-            .writer(WriteOptions::default())
-            .expect("a writer");
-        writer
-            .write(Table::Calls, calls.finish())
-            .expect("rows are taken");
-        writer.commit(&[]).expect("a commit");
+        let calls = rows.iter().map(|row| Call {
+            event_time: Micros(row.time),
+            event_id: &row.id,
+            source_format: "test",
+            record_role: "primary",
+            caller: Some(row.caller),
+            input_tokens: Some(row.tokens),
+            output_tokens: Some(0),
+            outcome: row.outcome,
+            hour: "1970-01-01T00",
+            ..Call::default()
+        });
+        calls::commit(&self.open(), calls);
     }
 
     pub(crate) fn run<'a>(&self, pack: &'a Pack, options: &RunOptions) -> Vec<RuleOutcome<'a>> {

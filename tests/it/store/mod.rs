@@ -19,6 +19,8 @@ use inferwatch::schema::{
 };
 use inferwatch::store::{Outcome, Store, WriteOptions};
 
+use crate::calls::batch as calls;
+
 /// 2026-11-20T10:00:00Z.
 const TEN: i64 = 1_795_168_800_000_000;
 const SECOND: i64 = 1_000_000;
@@ -41,14 +43,6 @@ fn call<'a>(time: i64, caller: Option<&'a str>, model: Option<&'a str>, number: 
         hour: "2026-11-20T10",
         ..Call::default()
     }
-}
-
-fn calls<'a>(rows: impl IntoIterator<Item = Call<'a>>) -> RecordBatch {
-    let mut builder = CallBuilder::default();
-    for row in rows {
-        builder.append(&row);
-    }
-    builder.finish()
 }
 
 fn open(folder: &Path) -> Store {
