@@ -11,7 +11,7 @@ use super::findings::Finding;
 use super::json;
 use super::late::Versions;
 use crate::catalog::{Rule, Severity, State};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schema::Table;
 
 /// How far a rule has come. It is kept as application transactions of the commits that hold its evaluations, so it
@@ -213,10 +213,10 @@ async fn evaluations(
             continue;
         };
         let state = row["state"].as_str().unwrap_or_default();
-        let returned: Vec<Map<String, Value>> = row["returned"]
-            .as_str()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default();
+        let returned: Vec<Map<String, Value>> = match row["returned"].as_str() {
+            Some(text) => serde_json::from_str(text).map_err(|_| damaged("evaluations", rule))?,
+            None => Vec::new(),
+        };
         let (frozen, returned): (Vec<_>, Vec<_>) = returned
             .into_iter()
             .partition(|columns| is_frozen(rule, columns));
@@ -297,9 +297,8 @@ pub(super) async fn findings(
     );
     let mut findings = BTreeMap::new();
     for row in rows(context, &sql).await? {
-        if let Some(finding) = finding(rule, &row) {
-            findings.insert(finding.id.clone(), finding);
-        }
+        let finding = finding(rule, &row).ok_or_else(|| damaged("findings", rule))?;
+        findings.insert(finding.id.clone(), finding);
     }
     let mut findings: Vec<Finding> = findings.into_values().collect();
     findings.sort_by(|a, b| {
@@ -312,10 +311,11 @@ fn finding(rule: &Rule, row: &Map<String, Value>) -> Option<Finding> {
     let text = |name: &str| row.get(name).and_then(Value::as_str);
     let integer = |name: &str| row.get(name).and_then(Value::as_i64);
     let instant = |name: &str| row.get(name).and_then(time);
-    let object = |name: &str| -> Map<String, Value> {
-        text(name)
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default()
+    let object = |name: &str| -> Option<Map<String, Value>> {
+        match text(name) {
+            Some(text) => serde_json::from_str(text).ok(),
+            None => Some(Map::new()),
+        }
     };
     let (start, first_end, last_end) = (
         instant("window_start")?,
@@ -335,7 +335,7 @@ fn finding(rule: &Rule, row: &Map<String, Value>) -> Option<Finding> {
             rule_version: rule.version,
             title: text("title")?.to_string(),
             severity: Severity::from_name(text("severity")?)?,
-            entity: object("entity"),
+            entity: object("entity")?,
             first_window: Window {
                 start,
                 end: first_end,
@@ -349,10 +349,21 @@ fn finding(rule: &Rule, row: &Map<String, Value>) -> Option<Finding> {
             first_seen: instant("first_seen"),
             last_seen: instant("last_seen"),
             score: row.get("score").and_then(Value::as_f64),
-            evidence: object("evidence"),
+            evidence: object("evidence")?,
             is_open: status == "open",
         },
     })
+}
+
+/// To go on as if there were nothing would take back or repeat what was told.
+fn damaged(table: &str, rule: &Rule) -> Error {
+    Error::Store {
+        message: format!(
+            "a row of table `{table}` of rule `{}` cannot be read back",
+            rule.id
+        ),
+        hint: Some("`inferwatch store verify` says which files are damaged".to_string()),
+    }
 }
 
 /// The rows of a query.

@@ -29,6 +29,8 @@ pub enum Retention {
 pub struct Maintenance {
     /// How often files are compacted; never when `None`.
     pub compact_every: Option<Span>,
+    /// As soon as a period has so many tiny files they become few, quiet or not: each look of a rule opens them all.
+    pub tiny_files: usize,
     /// How often replaced files are removed from the disk.
     pub sweep_every: Span,
     /// What retention does.
@@ -46,6 +48,7 @@ impl Default for Maintenance {
         let write = WriteOptions::default();
         Maintenance {
             compact_every: Some(Span::minutes(30)),
+            tiny_files: 128,
             sweep_every: Span::hours(6),
             retention: Retention::default(),
             retention_every: Span::hours(6),
@@ -90,10 +93,15 @@ const STEP_BYTES: u64 = 256 << 20;
 /// or so many files: rules do not wait for longer.
 const STEP_FILES: usize = 1_000;
 
+/// Tiny files that could not be compacted are left alone for so long.
+const RELIEF_PAUSE: Span = Span::minutes(5);
+
 /// When each was last done.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     settings: Maintenance,
+    /// Until then tiny files are left alone.
+    relief_after: i64,
     compacted_at: Option<i64>,
     swept_at: Option<i64>,
     retained_at: Option<i64>,
@@ -105,6 +113,7 @@ impl Upkeep {
     pub(super) fn new(settings: Maintenance) -> Upkeep {
         Upkeep {
             settings,
+            relief_after: i64::MIN,
             compacted_at: None,
             swept_at: None,
             retained_at: None,
@@ -173,12 +182,44 @@ impl Upkeep {
         Ok(None)
     }
 
-    fn compact(&mut self, store: &Store, now: i64) -> Result<Option<CompactReport>> {
+    /// Makes few files of many tiny ones, where compaction is on.
+    ///
+    /// # Errors
+    /// When it cannot be done; it is tried again after a while.
+    pub(super) fn relieve(&mut self, store: &Store, now: i64) -> Result<Option<Step>> {
+        if self.settings.compact_every.is_none() || now < self.relief_after {
+            return Ok(None);
+        }
         let options = CompactOptions {
+            tiny_files: Some(self.settings.tiny_files),
+            ..self.options(now)
+        };
+        let mut tasks = store.plan_compaction(&options)?;
+        tasks.retain(|task| matches!(store.lock_on(task.table), Ok(None)));
+        let tasks = first_of(tasks);
+        if tasks.is_empty() {
+            return Ok(None);
+        }
+        let Some(_alone) = store.try_alone("upkeep")? else {
+            return Ok(None);
+        };
+        let report = store.compact(tasks, &options);
+        if !report.as_ref().is_ok_and(|report| report.failed.is_empty()) {
+            self.relief_after = now + RELIEF_PAUSE.0;
+        }
+        report.map(|report| Some(Step::Compacted(report)))
+    }
+
+    fn options(&self, now: i64) -> CompactOptions {
+        CompactOptions {
             at: now,
             write: self.settings.write.clone(),
             ..CompactOptions::default()
-        };
+        }
+    }
+
+    fn compact(&mut self, store: &Store, now: i64) -> Result<Option<CompactReport>> {
+        let options = self.options(now);
         let mut tasks = store.plan_compaction(&options)?;
         tasks.retain(|task| !self.left.contains(&(task.table, task.period.clone())));
         let tasks = first_of(tasks);

@@ -47,6 +47,8 @@ pub struct Scheduler<'p> {
     /// Whether something has come that the clock does not know of.
     is_late: bool,
     news: News,
+    /// Whether the rules that ran last were quick ones.
+    were_quick: bool,
     follower: Option<Follower>,
     upkeep: Upkeep,
 }
@@ -83,6 +85,7 @@ impl<'p> Scheduler<'p> {
             clock: Clock::default(),
             is_late: false,
             news: News::default(),
+            were_quick: false,
             follower: settings.follow.clone().map(Follower::new),
             upkeep: Upkeep::new(settings.maintenance.clone()),
             settings,
@@ -98,6 +101,8 @@ impl<'p> Scheduler<'p> {
         if stop.is_stopped() {
             return ticked;
         }
+        let relieved = self.relieve(now, tell);
+        self.told(Task::Maintain, relieved, tell, &mut ticked);
         let evaluated = self.evaluate(now, tell, &mut ticked);
         self.told(Task::Evaluate, evaluated, tell, &mut ticked);
         let is_quiet = ticked.rules == 0 && !ticked.more && !ticked.failed;
@@ -173,7 +178,13 @@ impl<'p> Scheduler<'p> {
             news: &self.news,
         };
         let due = due(&self.rules, &view);
-        let (batch, waits) = batch(&self.rules, due);
+        let (batch, waits) = batch(
+            due,
+            self.were_quick,
+            |place| self.rules[place].is_slow(),
+            |place| self.rules[place].ran_at(),
+        );
+        self.were_quick = batch.iter().any(|place| !self.rules[*place].is_slow());
         ticked.more = waits;
         if batch.is_empty() {
             return Ok(());
@@ -226,6 +237,14 @@ impl<'p> Scheduler<'p> {
         Ok(())
     }
 
+    /// What cannot wait for a quiet time: on a busy server there may be none.
+    fn relieve(&mut self, now: i64, tell: &mut dyn FnMut(&Event<'_>)) -> Result<()> {
+        if let Some(step) = self.upkeep.relieve(&self.store, now)? {
+            tell(&Event::Maintained(&step));
+        }
+        Ok(())
+    }
+
     fn maintain(
         &mut self,
         now: i64,
@@ -241,18 +260,62 @@ impl<'p> Scheduler<'p> {
     }
 }
 
-/// The rules to evaluate together, and whether others wait. Those that are quick share what is loaded, and one that is
-/// slow comes after them: what the others find is stored by then.
-fn batch(rules: &[Standing<'_>], due: BTreeSet<usize>) -> (Vec<usize>, bool) {
+/// The rules to evaluate together, and whether others wait. Those that are quick share what is loaded. One that is slow
+/// comes after them, alone, since what the others find is stored by then; but it comes after once: on a busy store some
+/// quick one is always due.
+fn batch(
+    due: BTreeSet<usize>,
+    were_quick: bool,
+    is_slow: impl Fn(usize) -> bool,
+    ran_at: impl Fn(usize) -> Option<i64>,
+) -> (Vec<usize>, bool) {
     let (slow, quick): (Vec<usize>, Vec<usize>) =
-        due.into_iter().partition(|place| rules[*place].is_slow());
-    if !quick.is_empty() {
+        due.into_iter().partition(|place| is_slow(*place));
+    if !quick.is_empty() && (slow.is_empty() || !were_quick) {
         return (quick, !slow.is_empty());
     }
-    let longest_ago = slow
-        .iter()
-        .copied()
-        .min_by_key(|place| rules[*place].ran_at());
-    let waits = slow.len() > 1;
+    let waits = slow.len() > 1 || !quick.is_empty();
+    let longest_ago = slow.into_iter().min_by_key(|place| ran_at(*place));
     (longest_ago.into_iter().collect(), waits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_rules_come_after_quick_ones_and_are_not_starved_by_them() {
+        // The first two are slow, the second ran longer ago; all four are always due.
+        let mut ran_at = [Some(5), Some(3), Some(9), Some(9)];
+        let mut order = Vec::new();
+        let mut were_quick = false;
+        for now in 10..16 {
+            let due = BTreeSet::from([0, 1, 2, 3]);
+            let (chosen, waits) = batch(due, were_quick, |place| place < 2, |place| ran_at[place]);
+            assert!(waits);
+            were_quick = chosen.contains(&2);
+            for place in &chosen {
+                ran_at[*place] = Some(now);
+            }
+            order.push(chosen);
+        }
+        assert_eq!(
+            order,
+            [
+                vec![2, 3],
+                vec![1],
+                vec![2, 3],
+                vec![0],
+                vec![2, 3],
+                vec![1]
+            ]
+        );
+        let alone = |due: &[usize]| {
+            let due = due.iter().copied().collect();
+            batch(due, true, |place| place < 2, |place| ran_at[place])
+        };
+        assert_eq!(alone(&[3]), (vec![3], false));
+        assert_eq!(alone(&[0]), (vec![0], false));
+        assert_eq!(alone(&[]), (vec![], false));
+    }
 }

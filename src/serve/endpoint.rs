@@ -103,7 +103,7 @@ async fn admitted(server: &Server, needs: Needs, mut request: Request, next: Nex
     }
     let grant = match admit(server, needs, request.method(), request.headers()) {
         Ok(grant) => grant,
-        Err(problem) => return refused(&problem, request.headers()),
+        Err(problem) => return refused(&problem, request.uri(), request.headers()),
     };
     let name = Name(grant.name.clone());
     request.extensions_mut().insert(Arc::new(grant));
@@ -126,14 +126,14 @@ fn admit(
 }
 
 /// A person with a browser gets a form in which to put a token, with the same status.
-fn refused(problem: &Problem, headers: &HeaderMap) -> Response {
+fn refused(problem: &Problem, uri: &Uri, headers: &HeaderMap) -> Response {
     let accepts = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
     if problem.status.as_u16() == 401
         && accepts.is_some_and(|accepts| accepts.contains("text/html"))
     {
-        return login::form(false);
+        return login::form(uri.path_and_query(), false);
     }
     problem.clone().into_response()
 }
@@ -147,13 +147,14 @@ async fn nothing_here(
 ) -> Response {
     match admit(&server, Needs::Token, &method, &headers) {
         Ok(_) => Problem::not_found(format!("`{}`", uri.path())).into_response(),
-        Err(problem) => refused(&problem, &headers),
+        Err(problem) => refused(&problem, &uri, &headers),
     }
 }
 
 async fn no_such_method(
     State(server): State<Server>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     match admit(&server, Needs::Token, &method, &headers) {
@@ -161,6 +162,6 @@ async fn no_such_method(
             let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
             Problem::new(status, "this path takes another method").into_response()
         }
-        Err(problem) => refused(&problem, &headers),
+        Err(problem) => refused(&problem, &uri, &headers),
     }
 }

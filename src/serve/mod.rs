@@ -23,6 +23,7 @@ mod login;
 mod metrics;
 mod pg;
 mod problem;
+mod reads;
 mod tables;
 mod tls;
 
@@ -190,7 +191,10 @@ impl Server {
 
     /// The session of a token: the tables in it are those that it opens, with the rows that it opens.
     async fn session(&self, grant: &Grant, is_postgres: bool) -> Result<SessionContext> {
-        self.0.sessions.of(&grant.rights, is_postgres).await
+        self.0
+            .sessions
+            .of(&grant.rights, &grant.name, is_postgres)
+            .await
     }
 
     pub(crate) fn pack(&self) -> &Arc<Pack> {
@@ -211,7 +215,7 @@ impl Server {
             all: true,
             ..Rights::default()
         };
-        self.0.sessions.of(&rights, false).await
+        self.0.sessions.of(&rights, "", false).await
     }
 
     fn metrics(&self) -> &Metrics {

@@ -1,6 +1,7 @@
 //! The session of a token: the tables that it opens exist there, and no others; of those, the rows that it opens.
 //!
-//! Tokens with the same rights share a session. All share the memory for queries and the cache of file footers.
+//! Tokens with the same rights share a session, unless it opens text of prompts: who reads that is told by name. All share
+//! the memory for queries and the cache of file footers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use datafusion::logical_expr::{Expr, Volatility, col, lit};
 use datafusion::prelude::SessionContext;
 
 use super::barrier::Barred;
+use super::reads::{Told, Witnessed};
 use crate::catalog::{register_views, rules_table, views};
 use crate::error::{Error, Result};
 use crate::schema::Table;
@@ -56,9 +58,12 @@ pub(super) struct Sessions {
     store: Store,
     /// With functions and limits, and no table.
     base: SessionContext,
-    /// With and without the catalog of Postgres.
-    known: Mutex<HashMap<(Rights, bool), SessionContext>>,
+    known: Mutex<HashMap<Key, SessionContext>>,
+    told: Told,
 }
+
+/// What a session has: the rights, the token if it opens text, and whether there is the catalog of Postgres.
+type Key = (Rights, Option<String>, bool);
 
 impl Sessions {
     pub(super) fn new(store: Store, options: &SessionOptions) -> Result<Sessions> {
@@ -66,11 +71,17 @@ impl Sessions {
             store,
             base: session::context(options)?,
             known: Mutex::default(),
+            told: Told::default(),
         })
     }
 
-    /// The session of some rights.
-    pub(super) async fn of(&self, rights: &Rights, is_postgres: bool) -> Result<SessionContext> {
+    /// The session of a token with some rights.
+    pub(super) async fn of(
+        &self,
+        rights: &Rights,
+        token: &str,
+        is_postgres: bool,
+    ) -> Result<SessionContext> {
         let rights = Rights {
             // They change nothing in it.
             ingest: false,
@@ -79,11 +90,24 @@ impl Sessions {
             ..rights.clone()
         };
         let known = || self.known.lock().expect("nothing in here panics");
-        let key = (rights, is_postgres);
+        let reader = rights.content.then(|| token.to_owned());
+        let key: Key = (rights, reader, is_postgres);
         if let Some(context) = known().get(&key) {
             return Ok(context.clone());
         }
-        let (context, _) = tables(&self.base, &self.store, &key.0).await?;
+        let (context, _) = tables(&self.base, &self.store, &key.0, |name, table| {
+            match (Table::from_name(name), &key.1) {
+                (Some(name), Some(reader)) if name.is_restricted() => Arc::new(Witnessed {
+                    table,
+                    name,
+                    reader: reader.clone(),
+                    store: self.store.clone(),
+                    told: Arc::clone(&self.told),
+                }),
+                _ => table,
+            }
+        })
+        .await?;
         if is_postgres {
             super::pg::add_catalog(&context).await?;
         }
@@ -99,7 +123,7 @@ impl Sessions {
 /// When the filter is none.
 pub(crate) async fn opened(store: &Store, rights: &Rights) -> Result<Vec<String>> {
     let base = session::context(&SessionOptions::default())?;
-    let (context, left_out) = tables(&base, store, rights).await?;
+    let (context, left_out) = tables(&base, store, rights, |_, table| table).await?;
     if let Some((name, why)) = left_out
         .into_iter()
         .find(|(name, _)| rights.tables.iter().any(|table| table == name))
@@ -118,6 +142,7 @@ async fn tables(
     base: &SessionContext,
     store: &Store,
     rights: &Rights,
+    dress: impl Fn(&'static str, Arc<dyn TableProvider>) -> Arc<dyn TableProvider>,
 ) -> Result<(SessionContext, LeftOut)> {
     let state = SessionStateBuilder::new_from_existing(base.state())
         // A catalog of its own, empty.
@@ -135,6 +160,7 @@ async fn tables(
             context.register_table(name, rules_table())?;
             continue;
         };
+        let table = dress(name, table);
         let table = match &rights.filter {
             Some(filter) => {
                 let condition = match Table::from_name(name) {

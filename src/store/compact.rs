@@ -31,6 +31,8 @@ const FULL_BYTES: i64 = (FILE_BYTES / 4 * 3) as i64;
 const OPEN: i64 = 2 * HOUR;
 /// An open period is written anew only when a partition has so many small files.
 const OPEN_FILES: usize = 8;
+/// A file of less is tiny: to open it costs more than to read it.
+const TINY_BYTES: i64 = 4 << 20;
 /// A commit is made after so many files were written anew,
 const COMMIT_FILES: usize = 1000;
 /// or so many bytes.
@@ -43,6 +45,9 @@ pub struct CompactOptions {
     pub at: i64,
     /// Only these tables; all when empty.
     pub tables: Vec<Table>,
+    /// Only tiny files, where a period has so many, and nothing else: rows that were logged twice may stay, and larger
+    /// files as they are. It costs what these files hold, however much the period does.
+    pub tiny_files: Option<usize>,
     /// How long after its end the hours of a day become one, in microseconds.
     pub day_after: i64,
     /// How long after its end the days of a month become one, in microseconds.
@@ -58,6 +63,7 @@ impl Default for CompactOptions {
         CompactOptions {
             at: chrono::Utc::now().timestamp_micros(),
             tables: Vec::new(),
+            tiny_files: None,
             day_after: DAY,
             month_after: 31 * DAY,
             write: WriteOptions::default(),
@@ -84,6 +90,28 @@ pub struct CompactTask {
     grain: Grain,
     /// Pairs that have a partition among the files that stay.
     known: HashSet<Pair>,
+}
+
+impl CompactTask {
+    fn of(
+        table: Table,
+        period: String,
+        grain: Grain,
+        files: &[FileEntry<'_>],
+        known: HashSet<Pair>,
+        reason: &'static str,
+    ) -> CompactTask {
+        CompactTask {
+            table,
+            period,
+            files: files.iter().map(|file| file.path().to_owned()).collect(),
+            rows: files.iter().map(|file| file.rows().unsigned_abs()).sum(),
+            bytes: files.iter().map(|file| file.size().unsigned_abs()).sum(),
+            reason,
+            grain,
+            known,
+        }
+    }
 }
 
 /// What was done.
@@ -116,7 +144,11 @@ impl Store {
         let mut tasks = Vec::new();
         for table in Table::ALL {
             if options.tables.is_empty() || options.tables.contains(&table) {
-                tasks.extend(plan(&*self.snapshot(table)?, options));
+                let snapshot = self.snapshot(table)?;
+                tasks.extend(match options.tiny_files {
+                    Some(enough) => plan_tiny(&snapshot, enough),
+                    None => plan(&snapshot, options),
+                });
             }
         }
         Ok(tasks)
@@ -294,6 +326,32 @@ fn plan(snapshot: &TableSnapshot, options: &CompactOptions) -> Vec<CompactTask> 
         .collect()
 }
 
+/// As [`plan`], for tiny files alone.
+fn plan_tiny(snapshot: &TableSnapshot, enough: usize) -> Vec<CompactTask> {
+    let mut periods: BTreeMap<&str, Vec<FileEntry<'_>>> = BTreeMap::new();
+    for file in snapshot.iter().filter(|file| file.size() < TINY_BYTES) {
+        periods.entry(file.period()).or_default().push(file);
+    }
+    periods.retain(|_, files| files.len() >= enough);
+    let tasks = periods.into_iter().filter_map(|(period, tiny)| {
+        let grain = Period::parse(period)?.grain;
+        let stay = snapshot
+            .iter()
+            .filter(|file| file.period() == period && file.size() >= TINY_BYTES);
+        let known = stay.filter_map(|file| pair_of(&file.partition())).collect();
+        let (table, period) = (snapshot.table(), period.to_owned());
+        Some(CompactTask::of(
+            table,
+            period,
+            grain,
+            &tiny,
+            known,
+            "many tiny files",
+        ))
+    });
+    tasks.collect()
+}
+
 /// How long the period should be that has a file's rows.
 fn grain_at(period: Period, options: &CompactOptions) -> Grain {
     let is_due = |grain: Grain, after: i64| {
@@ -346,19 +404,13 @@ fn task(
         .into_iter()
         .partition(|file| chosen.iter().any(|other| overlap(file, other)));
     chosen.extend(among);
-    Some(CompactTask {
-        table,
-        period,
-        files: chosen.iter().map(|file| file.path().to_owned()).collect(),
-        rows: chosen.iter().map(|file| file.rows().unsigned_abs()).sum(),
-        bytes: chosen.iter().map(|file| file.size().unsigned_abs()).sum(),
-        reason,
-        grain,
-        known: apart
-            .iter()
-            .filter_map(|file| pair_of(&file.partition()))
-            .collect(),
-    })
+    let known = apart
+        .iter()
+        .filter_map(|file| pair_of(&file.partition()))
+        .collect();
+    Some(CompactTask::of(
+        table, period, grain, &chosen, known, reason,
+    ))
 }
 
 /// Whether two files may hold rows of one caller and time.

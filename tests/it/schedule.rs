@@ -283,6 +283,42 @@ fn the_store_is_kept_in_shape_only_when_no_rule_is_due() {
 }
 
 #[test]
+fn many_tiny_files_do_not_wait_for_a_quiet_time() {
+    let pack = waiting();
+    let store = TestStore::new();
+    let add = |piece: i64| {
+        let minutes = 600 + piece * 5..605 + piece * 5;
+        let rows: Vec<_> = minutes.map(|at| row(at as usize, at, "a", 1)).collect();
+        store.commit(&rows);
+    };
+    (0..4).for_each(add);
+    let settings = Settings {
+        maintenance: Maintenance {
+            compact_every: Some(Span::hours(24 * 365)),
+            tiny_files: 4,
+            retention: Retention::Off,
+            ..Maintenance::default()
+        },
+        ..settings(open_ended())
+    };
+    let mut watched = Watched::new(&store, &pack, settings);
+    let at = 2 * 24 * HOUR;
+    assert_eq!(watched.tick(at).rules, 1);
+    assert_eq!(watched.told(), ["4 files are 1", "evaluated waits"]);
+    assert_eq!(store.query("SELECT count(*) FROM calls"), ["20"]);
+    // What the quiet time does, it has done for a year.
+    watched.settle(at + SECOND);
+    watched.told();
+    (4..7).for_each(add);
+    watched.tick(at + MINUTE);
+    assert!(!watched.told().iter().any(|told| told.contains("files")));
+    add(7);
+    watched.tick(at + 2 * MINUTE);
+    assert_eq!(watched.told()[0], "4 files are 1");
+    assert_eq!(store.query("SELECT count(*) FROM calls"), ["40"]);
+}
+
+#[test]
 fn retention_takes_nothing_away_unless_it_is_told_to() {
     let tier = |id: &str, action: &str| {
         let text = format!(

@@ -52,52 +52,49 @@ impl<'a> Value<'a> {
                 let _ = write!(out, "{number}");
             }
             Node::Array { .. } => {
-                let start = out.len();
-                out.push('[');
-                let mut any = false;
-                for item in self.items() {
-                    let before = out.len();
-                    if any {
-                        out.push(',');
-                    }
-                    if item.write(out, untaken) {
-                        any = true;
-                    } else {
-                        out.truncate(before);
-                    }
-                }
-                if untaken && !any {
-                    out.truncate(start);
-                    return false;
-                }
-                out.push(']');
+                let parts = self.items().map(|item| (None, item));
+                return write_parts(out, untaken, ['[', ']'], parts);
             }
             Node::Object { .. } => {
-                let start = out.len();
-                out.push('{');
-                let mut any = false;
-                for (key, value) in self.entries() {
-                    let before = out.len();
-                    if any {
-                        out.push(',');
-                    }
-                    write_string(out, key);
-                    out.push(':');
-                    if value.write(out, untaken) {
-                        any = true;
-                    } else {
-                        out.truncate(before);
-                    }
-                }
-                if untaken && !any {
-                    out.truncate(start);
-                    return false;
-                }
-                out.push('}');
+                let parts = self.entries().map(|(key, value)| (Some(key), value));
+                return write_parts(out, untaken, ['{', '}'], parts);
             }
         }
         true
     }
+}
+
+/// Appends the items or entries of a value; with `untaken` nothing at all when none of them is left.
+fn write_parts<'a>(
+    out: &mut String,
+    untaken: bool,
+    [open, close]: [char; 2],
+    parts: impl Iterator<Item = (Option<&'a str>, Value<'a>)>,
+) -> bool {
+    let start = out.len();
+    out.push(open);
+    let mut any = false;
+    for (key, value) in parts {
+        let before = out.len();
+        if any {
+            out.push(',');
+        }
+        if let Some(key) = key {
+            write_string(out, key);
+            out.push(':');
+        }
+        if value.write(out, untaken) {
+            any = true;
+        } else {
+            out.truncate(before);
+        }
+    }
+    if untaken && !any {
+        out.truncate(start);
+        return false;
+    }
+    out.push(close);
+    true
 }
 
 /// Appends a JSON string literal.

@@ -52,7 +52,12 @@ pub(super) fn key(server: &Server, grant: &Grant, question: &str) -> Result<blak
     }
     let rights = serde_json::to_vec(&grant.rights).map_err(Problem::internal)?;
     // Lengths keep one part from running into the next.
-    for part in [rights.as_slice(), question.as_bytes()] {
+    // That text is read is told of each who reads it, so nobody has it from another.
+    let reader = match grant.rights.content {
+        true => grant.id.as_bytes(),
+        false => &[],
+    };
+    for part in [rights.as_slice(), reader, question.as_bytes()] {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     }

@@ -53,6 +53,40 @@ fn attempts(table: &str, column: &str) -> Vec<String> {
 }
 
 #[test]
+fn who_reads_text_is_told_once_an_hour() {
+    let fixture = Fixture::new();
+    let metadata = fixture.reader();
+    let with_text = Rights {
+        content: true,
+        ..all()
+    };
+    let [first, second] = ["first", "second"].map(|name| fixture.token(name, with_text.clone()));
+    let running = serve(&fixture.path(), &[]);
+    let reads =
+        "SELECT count(*) FROM audit WHERE action_class = 'store.read' AND resource_id = 'content'";
+    assert_eq!(running.number(&first, "SELECT count(*) FROM calls"), 5);
+    assert_eq!(running.number(&metadata, reads), 0);
+    let text = "SELECT count(*) FROM calls JOIN content USING (event_id) WHERE text LIKE '%sword%'";
+    assert_eq!(running.number(&first, text), 5);
+    assert_eq!(running.number(&metadata, reads), 1);
+    assert_eq!(running.number(&second, text), 5);
+    let said = postgres(running.postgres, &second, "SELECT text FROM content");
+    assert!(said.contains("swordfish"), "{said}");
+    // An hour may have ended on the way.
+    assert!((2..=3).contains(&running.number(&metadata, reads)));
+    let names = running.query(
+        &metadata,
+        "SELECT DISTINCT caller FROM audit WHERE action_class = 'store.read' ORDER BY caller",
+    );
+    assert_eq!(
+        names.json()["rows"],
+        serde_json::json!([{"caller": "first"}, {"caller": "second"}]),
+        "{}",
+        names.text()
+    );
+}
+
+#[test]
 fn a_token_for_metadata_reads_no_content_in_any_way() {
     let fixture = Fixture::new();
     let metadata = fixture.reader();

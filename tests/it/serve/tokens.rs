@@ -100,6 +100,20 @@ fn pages_of_other_sites_are_not_answered() {
     let form = format!("token={token}");
     let login = running.call("POST", "/login", &[], form.as_bytes());
     assert_eq!(login.status, 303, "{}", login.text());
+    assert_eq!(login.header("location"), Some("/"));
+    let form = running.call(
+        "GET",
+        "/rules/a?from=1&to=2",
+        &[("accept", "text/html")],
+        b"",
+    );
+    assert!(form.text().contains("rules"), "{}", form.text());
+    let form_from_there = format!("token={token}&next=%2Frules%2Fa%3Ffrom%3D1%26to%3D2");
+    let there = running.call("POST", "/login", &[], form_from_there.as_bytes());
+    assert_eq!(there.header("location"), Some("/rules/a?from=1&to=2"));
+    let elsewhere = format!("token={token}&next=%2F%2Fevil.example.com");
+    let elsewhere = running.call("POST", "/login", &[], elsewhere.as_bytes());
+    assert_eq!(elsewhere.header("location"), Some("/"));
     let cookie = login.header("set-cookie").expect("a cookie").to_owned();
     assert!(
         cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use inferwatch::sinks::{Reason, start};
 use inferwatch::store::{CompactOptions, SweepOptions};
 
-use super::server::{MailServer, Server};
+use super::server::{Identity, MailServer, Server};
 use super::{Event, MINUTE, NOON, SECOND, TestStore, block_on, opened, pass, then};
 
 fn webhook(server: &Server) -> String {
@@ -165,6 +165,51 @@ fn pauses_grow_and_then_it_is_given_up() {
         .try_into()
         .expect("one");
     assert_eq!((last.taken, last.pending), (0, 0));
+}
+
+#[test]
+fn who_wants_to_be_left_alone_is() {
+    let server = Server::busy_for(90);
+    let store = TestStore::new();
+    let mut deliverer = store.deliverer(&webhook(&server));
+    pass(&mut deliverer, NOON);
+    store.commit(&[opened("aaaa"), opened("bbbb")]);
+    let [first] = pass(&mut deliverer, NOON + MINUTE)
+        .try_into()
+        .expect("one sink");
+    let next = first.next.expect("again");
+    assert!(next >= NOON + MINUTE + 90 * SECOND, "{next}");
+    let [before] = pass(&mut deliverer, next - 1).try_into().expect("one sink");
+    assert_eq!((before.failed, before.dead), (0, 0));
+    assert_eq!(server.requests().len(), 1, "the other waits as well");
+}
+
+#[test]
+fn a_sink_inside_tls_is_told_only_when_its_authority_is_known() {
+    let identity = Identity::of("localhost");
+    let server = Server::inside_tls(&identity);
+    let store = TestStore::new();
+    let authority = store.folder.path().join("authority.pem");
+    std::fs::write(&authority, &identity.certificate).expect("written");
+    let settings = format!(
+        "[sinks.hook]\nkind = \"webhook\"\nurl = \"{}\"\n",
+        server.tls_url("localhost")
+    );
+    let mut deliverer = store.deliverer(&settings);
+    pass(&mut deliverer, NOON);
+    store.commit(&[opened("aaaa")]);
+    let [refused] = pass(&mut deliverer, NOON + MINUTE)
+        .try_into()
+        .expect("one sink");
+    assert_eq!((refused.failed, refused.sent), (1, 0));
+    assert_eq!(server.requests().len(), 0);
+    let known = format!("{settings}ca_file = \"{}\"\n", authority.display());
+    let mut deliverer = store.deliverer(&known);
+    let [told] = pass(&mut deliverer, NOON + 60 * MINUTE)
+        .try_into()
+        .expect("one sink");
+    assert_eq!((told.failed, told.sent), (0, 1));
+    assert_eq!(server.keys(), ["aaaa.1"]);
 }
 
 #[test]

@@ -4,6 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
+
 /// What came in one HTTP request.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -39,8 +44,35 @@ pub(super) struct Server {
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
-/// A status, headers and a body; `None` closes the connection without a word.
+/// A status and a body; `None` closes the connection without a word.
 pub(super) type Reply = Option<(u16, String)>;
+
+/// A certificate that signed itself, and its key, both as PEM.
+pub(super) struct Identity {
+    pub(super) certificate: String,
+    key: String,
+}
+
+impl Identity {
+    pub(super) fn of(name: &str) -> Identity {
+        let made = rcgen::generate_simple_self_signed([name.to_string()]).expect("a certificate");
+        Identity {
+            certificate: made.cert.pem(),
+            key: made.signing_key.serialize_pem(),
+        }
+    }
+
+    fn settings(&self) -> Arc<ServerConfig> {
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
+        let settings = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.expect("a certificate")], key);
+        Arc::new(settings.expect("settings"))
+    }
+}
 
 impl Server {
     /// One that takes everything.
@@ -49,24 +81,57 @@ impl Server {
     }
 
     /// One that answers as told, after it has kept the request.
-    pub(super) fn answering(mut reply: impl FnMut(&Request) -> Reply + Send + 'static) -> Server {
+    pub(super) fn answering(reply: impl FnMut(&Request) -> Reply + Send + 'static) -> Server {
+        Server::serving(None, "", reply)
+    }
+
+    /// One inside TLS that takes everything.
+    pub(super) fn inside_tls(identity: &Identity) -> Server {
+        Server::serving(Some(identity.settings()), "", |_| {
+            Some((200, String::new()))
+        })
+    }
+
+    /// One that always wants to be left alone for so many seconds.
+    pub(super) fn busy_for(seconds: u32) -> Server {
+        let header = format!("retry-after: {seconds}\r\n");
+        Server::serving(None, &header, |_| Some((429, String::new())))
+    }
+
+    /// `headers` are added to each answer, with their line ends.
+    fn serving(
+        tls: Option<Arc<ServerConfig>>,
+        headers: &str,
+        mut reply: impl FnMut(&Request) -> Reply + Send + 'static,
+    ) -> Server {
+        let headers = headers.to_string();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
         let kept = Arc::clone(&seen);
         std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let Some(request) = read_request(&stream) else {
-                    continue;
-                };
+            let mut answer = |stream: &mut dyn Stream| {
+                let request = read_request(stream)?;
                 kept.lock().expect("no panic").push(request.clone());
-                if let Some((status, body)) = reply(&request) {
-                    let answer = format!(
-                        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                        body.len()
-                    );
-                    let _ = (&stream).write_all(answer.as_bytes());
-                }
+                let (status, body) = reply(&request)?;
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}connection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).ok()
+            };
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                match &tls {
+                    None => answer(&mut stream),
+                    Some(settings) => {
+                        let inside = ServerConnection::new(Arc::clone(settings)).expect("TLS");
+                        let mut stream = StreamOwned::new(inside, stream);
+                        let answered = answer(&mut stream);
+                        stream.conn.send_close_notify();
+                        let _ = stream.flush();
+                        answered
+                    }
+                };
             }
         });
         Server { address, seen }
@@ -74,6 +139,11 @@ impl Server {
 
     pub(super) fn url(&self) -> String {
         format!("http://{}/hook", self.address)
+    }
+
+    /// Its address inside TLS, by the name that is in a certificate.
+    pub(super) fn tls_url(&self, name: &str) -> String {
+        format!("https://{name}:{}/hook", self.address.port())
     }
 
     /// What came so far.
@@ -88,7 +158,11 @@ impl Server {
     }
 }
 
-fn read_request(stream: &TcpStream) -> Option<Request> {
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+fn read_request(stream: &mut dyn Stream) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
