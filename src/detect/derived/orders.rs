@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use super::life::commit;
 use super::positives;
 use super::rows::Rows;
-use crate::catalog::{Pack, RuleFile, RuleKind, Span};
+use crate::catalog::{Pack, ParamValue, RuleFile, RuleKind, Span};
 use crate::detect::case::CaseRunner;
 use crate::detect::findings::{Finding, alike, same_rows};
 use crate::detect::run::{RunOptions, context_of, run};
@@ -84,6 +84,22 @@ fn data(runtime: &Runtime, files: &[&RuleFile]) -> Rows {
             signals: None,
         }
     })
+}
+
+/// What a rule's first test that fires sets: without its lists a rule may have nothing to look for.
+fn params(file: &RuleFile) -> Vec<(String, String, ParamValue)> {
+    let Some(place) = positives(file).next() else {
+        return Vec::new();
+    };
+    let of_case = file.cases[place].params.iter().map(|(name, text)| {
+        let mut params = file.rule.params.iter();
+        let param = params
+            .find(|param| param.name == *name)
+            .expect("a parameter");
+        let value = param.parse(text).expect("a value");
+        (file.rule.id.clone(), name.clone(), value)
+    });
+    of_case.collect()
 }
 
 /// The rows in commits. Most come when they happened, some later by up to the horizon, some twice.
@@ -247,6 +263,7 @@ fn any_life_ends_in_the_findings_of_one_clean_run() {
             closed_until: Some(until),
             begin: Some(begin),
             late_horizon: Span::hours(24 * 400),
+            params: files.iter().flat_map(|file| params(file)).collect(),
             threads: 2,
             ..RunOptions::default()
         };
