@@ -302,7 +302,7 @@ def judged(server: Server, senders: Senders, webhook: Webhook, loaded: float, gi
     wrong += [f"{len(twice)} rows are there twice"] * bool(twice)
 
     windows = server.rows(
-        "SELECT e.rule_id, count(DISTINCT e.window_end) AS windows, any_value(r.every) AS every, "
+        "SELECT e.rule_id, count(DISTINCT e.window_end) AS windows, any_value(r.every) AS every, any_value(r.source) AS source, "
         "date_part('epoch', max(e.window_end)) - date_part('epoch', min(e.window_end)) AS span, "
         "count(*) FILTER (WHERE e.state IN ('gap', 'error')) AS bad "
         "FROM evaluations e JOIN rules r ON r.rule_id = e.rule_id WHERE r.every IS NOT NULL GROUP BY 1 ORDER BY 1"
@@ -317,9 +317,16 @@ def judged(server: Server, senders: Senders, webhook: Webhook, loaded: float, gi
     wrong += [f"{len(doubled)} revisions of findings are there twice"] * bool(doubled)
     told = server.rows("SELECT finding_id, revision FROM findings WHERE NOT suppressed AND excepted IS NULL")
     missing = {(str(row["finding_id"]), int(str(row["revision"]))) for row in told} - webhook.told.keys()
-    wrong += [f"{len(missing)} of {len(told)} findings were not delivered"] * bool(missing)
+    if missing:
+        [sink] = json.loads(server.run("sinks", "status", "--format", "json"))
+        wrong.append(
+            f"{len(missing)} of {len(told)} findings were not delivered: {len(sink['to_be_told'])} are due, "
+            f"{len(sink['given_up'])} were given up, last told {sink['last_told']}, last error {sink['last_error']}"
+        )
 
     waits = lateness()
+    # These are evaluated when one of their signals was, whenever that is.
+    correlations = {str(row["rule_id"]) for row in windows if row["source"] == ["signals"]}
     late: list[tuple[float, str]] = []
     for row in server.rows(
         "SELECT rule_id, date_part('epoch', evaluated_at) - date_part('epoch', window_end) AS after "
@@ -327,7 +334,7 @@ def judged(server: Server, senders: Senders, webhook: Webhook, loaded: float, gi
         f"(SELECT min(event_time) FROM calls) AND window_end < (SELECT min(event_time) FROM calls) + INTERVAL '{given.minutes * 60 - 60:.0f} seconds'"
     ):
         rule = str(row["rule_id"])
-        if rule in every:
+        if rule in every and rule not in correlations:
             after = float(str(row["after"])) - HOUR - waits.get(rule, LATENESS)
             late.append((after / every[rule], rule))
     seconds = sorted(senders.seconds)

@@ -29,7 +29,8 @@ pub enum Retention {
 pub struct Maintenance {
     /// How often files are compacted; never when `None`.
     pub compact_every: Option<Span>,
-    /// As soon as a period has so many tiny files they become few, quiet or not: each look of a rule opens them all.
+    /// As soon as a period has so many more tiny files than partitions they become few, quiet or not: each look of a rule
+    /// opens them all.
     pub tiny_files: usize,
     /// How often replaced files are removed from the disk.
     pub sweep_every: Span,

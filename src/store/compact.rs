@@ -45,8 +45,8 @@ pub struct CompactOptions {
     pub at: i64,
     /// Only these tables; all when empty.
     pub tables: Vec<Table>,
-    /// Only tiny files, where a period has so many, and nothing else: rows that were logged twice may stay, and larger
-    /// files as they are. It costs what these files hold, however much the period does.
+    /// Only tiny files, where a period has so many more of them than partitions, and nothing else: rows that were logged
+    /// twice may stay, and larger files as they are. It costs what these files hold, however much the period does.
     pub tiny_files: Option<usize>,
     /// How long after its end the hours of a day become one, in microseconds.
     pub day_after: i64,
@@ -332,7 +332,11 @@ fn plan_tiny(snapshot: &TableSnapshot, enough: usize) -> Vec<CompactTask> {
     for file in snapshot.iter().filter(|file| file.size() < TINY_BYTES) {
         periods.entry(file.period()).or_default().push(file);
     }
-    periods.retain(|_, files| files.len() >= enough);
+    periods.retain(|_, files| {
+        // As many will be left.
+        let partitions: HashSet<_> = files.iter().map(FileEntry::partition).collect();
+        files.len() - partitions.len() >= enough
+    });
     let tasks = periods.into_iter().filter_map(|(period, tiny)| {
         let grain = Period::parse(period)?.grain;
         let stay = snapshot

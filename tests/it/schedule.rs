@@ -287,11 +287,11 @@ fn many_tiny_files_do_not_wait_for_a_quiet_time() {
     let pack = waiting();
     let store = TestStore::new();
     let add = |piece: i64| {
-        let minutes = 600 + piece * 5..605 + piece * 5;
+        let minutes = 600 + piece * 10..610 + piece * 10;
         let rows: Vec<_> = minutes.map(|at| row(at as usize, at, "a", 1)).collect();
         store.commit(&rows);
     };
-    (0..4).for_each(add);
+    (0..5).for_each(add);
     let settings = Settings {
         maintenance: Maintenance {
             compact_every: Some(Span::hours(24 * 365)),
@@ -304,18 +304,18 @@ fn many_tiny_files_do_not_wait_for_a_quiet_time() {
     let mut watched = Watched::new(&store, &pack, settings);
     let at = 2 * 24 * HOUR;
     assert_eq!(watched.tick(at).rules, 1);
-    assert_eq!(watched.told(), ["4 files are 1", "evaluated waits"]);
-    assert_eq!(store.query("SELECT count(*) FROM calls"), ["20"]);
+    assert_eq!(watched.told(), ["5 files are 1", "evaluated waits"]);
+    assert_eq!(store.query("SELECT count(*) FROM calls"), ["50"]);
     // What the quiet time does, it has done for a year.
     watched.settle(at + SECOND);
     watched.told();
-    (4..7).for_each(add);
+    (6..10).for_each(add);
     watched.tick(at + MINUTE);
     assert!(!watched.told().iter().any(|told| told.contains("files")));
-    add(7);
+    add(10);
     watched.tick(at + 2 * MINUTE);
-    assert_eq!(watched.told()[0], "4 files are 1");
-    assert_eq!(store.query("SELECT count(*) FROM calls"), ["40"]);
+    assert_eq!(watched.told()[0], "5 files are 1");
+    assert_eq!(store.query("SELECT count(*) FROM calls"), ["100"]);
 }
 
 #[test]
