@@ -52,15 +52,19 @@ fn attempts(table: &str, column: &str) -> Vec<String> {
     .to_vec()
 }
 
+/// Every table, and those that hold text.
+fn with_text() -> Rights {
+    Rights {
+        content: true,
+        ..all()
+    }
+}
+
 #[test]
 fn who_reads_text_is_told_once_an_hour() {
     let fixture = Fixture::new();
     let metadata = fixture.reader();
-    let with_text = Rights {
-        content: true,
-        ..all()
-    };
-    let [first, second] = ["first", "second"].map(|name| fixture.token(name, with_text.clone()));
+    let [first, second] = ["first", "second"].map(|name| fixture.token(name, with_text()));
     let running = serve(&fixture.path(), &[]);
     let reads =
         "SELECT count(*) FROM audit WHERE action_class = 'store.read' AND resource_id = 'content'";
@@ -90,11 +94,7 @@ fn who_reads_text_is_told_once_an_hour() {
 fn a_token_for_metadata_reads_no_content_in_any_way() {
     let fixture = Fixture::new();
     let metadata = fixture.reader();
-    let reader = Rights {
-        content: true,
-        ..all()
-    };
-    let content = fixture.token("content", reader);
+    let content = fixture.token("content", with_text());
     let running = serve(&fixture.path(), &[]);
     // It is there, for who may read it.
     let sql = "SELECT count(*) FROM content WHERE text LIKE '%sword%'";

@@ -7,11 +7,11 @@ use foldhash::fast::FixedState;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::coverage::{Coverage, ItemClasses};
-use super::decode;
 use super::fold::{Canon, fold, fold_ascii};
 use super::lexicon::{Class, Lexicon};
 use super::matcher::{Compiled, LazyRegex, Matcher, Target};
 use super::pattern::{self, Item};
+use super::rearrange;
 use super::search::{Pattern, PatternItem, Patterns};
 use super::signature::{Signature, SignatureError, SignatureFile};
 use super::tokens::Canonical;
@@ -384,7 +384,7 @@ fn build_regex_syntax(source: &str) -> Result<(), String> {
 fn rotated(word: &str, shift: u8) -> String {
     let (mut plain, mut out) = (Canon::default(), Canon::default());
     fold_ascii(word, &mut plain);
-    decode::rotate(&plain, &mut out, shift);
+    rearrange::rotate(&plain, &mut out, shift);
     String::from_utf8_lossy(&out.text).into_owned()
 }
 

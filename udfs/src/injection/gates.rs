@@ -3,8 +3,9 @@
 //! [`Dress`] counts them from the masks of [`marks`](super::marks): most blocks of ordinary text have no bit that asks for a byte to be
 //! read. The counts are thresholds for trying, nothing is decided by them alone.
 
-use super::decode::{SHORTEST_RUN, SPACED};
+use super::decode::SHORTEST_RUN;
 use super::marks::{BLOCK, Marks};
+use super::rearrange::SPACED;
 
 /// What was counted in the original bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

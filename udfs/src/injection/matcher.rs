@@ -16,6 +16,7 @@ use super::gates::Dress;
 use super::lexicon::Lexicon;
 use super::marks::{Marks, classify};
 use super::normalize::undo_leet;
+use super::rearrange;
 use super::search::{GUARD_REACH, Patterns, Search};
 use super::signature::{Signature, SignatureError, SignatureFile};
 use super::survey::{Alarm, Stage, Survey};
@@ -315,16 +316,16 @@ impl Pass<'_> {
             }
         }
         self.search_alarms(canon, via);
-        if dress.emphasis > 0 && decode::join_split(canon, &mut buffers.view) {
+        if dress.emphasis > 0 && rearrange::join_split(canon, &mut buffers.view) {
             self.view(&buffers.view, via, FINDING);
         }
         self.respelt(canon, &mut buffers.view, dress);
         if reversed {
-            decode::reverse(canon, &mut buffers.view);
+            rearrange::reverse(canon, &mut buffers.view);
             self.view(&buffers.view, Via::Reversed, FINDING);
         }
         for shift in rotations.into_iter().flatten() {
-            decode::rotate(canon, &mut buffers.view, shift);
+            rearrange::rotate(canon, &mut buffers.view, shift);
             self.view(&buffers.view, Via::Rotated, FINDING);
         }
         self.encoded(text, canon, buffers, dress);
@@ -350,10 +351,10 @@ impl Pass<'_> {
                 }
             }
         }
-        if dress.is_spaced() && decode::join_spaced(canon, view) {
+        if dress.is_spaced() && rearrange::join_spaced(canon, view) {
             self.view(view, Via::Joined, FINDING);
         }
-        if dress.joins > 0 && decode::join_quoted(canon, view) {
+        if dress.joins > 0 && rearrange::join_quoted(canon, view) {
             self.view(view, Via::Concatenated, FINDING);
         }
     }
@@ -384,7 +385,7 @@ impl Pass<'_> {
             decode::runs(bytes, decoded, |found, hex| {
                 self.decoded(found, inner, if hex { Via::Codes } else { Via::Base64 });
             });
-            if decode::split_long(canon, &self.matcher.lexicon, &mut self.work.split) {
+            if rearrange::split_long(canon, &self.matcher.lexicon, &mut self.work.split) {
                 let split = std::mem::take(&mut self.work.split);
                 self.search_view(&split, Via::Joined, FINDING);
                 self.work.split = split;
@@ -439,7 +440,7 @@ impl Pass<'_> {
 
     /// Matches another reading of the text. Words that are written together are divided first.
     fn view(&mut self, canon: &Canon, via: Via, stage: usize) {
-        if decode::split_long(canon, &self.matcher.lexicon, &mut self.work.split) {
+        if rearrange::split_long(canon, &self.matcher.lexicon, &mut self.work.split) {
             let mut split = std::mem::take(&mut self.work.split);
             // All of it is to be searched, not only what was divided.
             split.undone.clear();

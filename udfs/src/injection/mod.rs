@@ -26,6 +26,7 @@ mod matcher;
 mod normalize;
 mod pattern;
 mod probe;
+mod rearrange;
 mod recall;
 mod scout;
 mod search;

@@ -3,11 +3,11 @@
 //! [`normalize_text`] folds as for matching; beyond that tag characters are decoded in place, leetspeak is undone where it is plain, and
 //! blanks are collapsed.
 
-use super::decode::join_spaced;
 use super::fold::{Canon, bounded, fold_ascii, fold_untracked};
 use super::gates::Dress;
 use super::letters::untag;
 use super::marks::{Marks, classify};
+use super::rearrange::join_spaced;
 use super::verdict::Signals;
 
 /// The letter a leetspeak sign stands for; `one` is the reading of `1`.
